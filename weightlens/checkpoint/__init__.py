@@ -1,0 +1,1 @@
+"""Checkpoints on disk and in memory: names, shapes, tensors one at a time, and writing."""

@@ -1,0 +1,181 @@
+"""A PEFT LoRA folder as factored deltas.
+
+PEFT stores, for each adapted module, lora_A (r x in) and lora_B (out x r), and means the delta
+scale * B @ A with scale = alpha / r, or alpha / sqrt(r) under rsLoRA (Hu et al. 2021,
+arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732). Names in the file begin with
+`base_model.model.`; without it they are those of the base's modules.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weightlens.checkpoint.layout import TensorInfo, read_header
+from weightlens.checkpoint.read import FolderWeights, Weights
+from weightlens.delta import Factored
+from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+_PREFIX = "base_model.model."
+_FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?$")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """The part of adapter_config.json that the arithmetic needs."""
+
+    r: int
+    alpha: float
+    rank_pattern: Mapping[str, int]
+    alpha_pattern: Mapping[str, float]
+    rslora: bool
+    transposed: bool
+    """fan_in_fan_out: the base stores its matrices as in x out (GPT-2's Conv1D)."""
+    base: str | None
+    """base_model_name_or_path, for messages."""
+
+    def scale(self, module: str, rank: int) -> float:
+        """The factor before B @ A of a module whose factors have `rank` columns."""
+        alpha = _by_pattern(self.alpha_pattern, module, self.alpha)
+        return alpha / math.sqrt(rank) if self.rslora else alpha / rank
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a PEFT adapter."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+class Adapter:
+    """Factored deltas by the name of the base tensor that they change.
+
+    replaced: whole tensors that take the base's place (`modules_to_save`, trained biases).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises CheckpointError for a damaged folder, UnsupportedTensor for what is not LoRA."""
+        self.folder = folder
+        self.settings = _read_settings(folder)
+        file = folder / WEIGHTS_FILE
+        if not file.is_file():
+            raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
+        self._weights: Weights = FolderWeights(folder, read_header(file))
+        self._factors: dict[str, dict[str, str]] = {}
+        self.replaced: dict[str, str] = {}
+        for stored in self._weights.infos:
+            self._sort_in(stored)
+        for module, sides in self._factors.items():
+            if set(sides) != {"A", "B"}:
+                raise CheckpointError(f"{file}: {module} has lora_{min(sides)} but not its partner")
+
+    def _sort_in(self, stored: str) -> None:
+        name = stored.removeprefix(_PREFIX)
+        if "lora_magnitude_vector" in name:
+            raise UnsupportedTensor(
+                f"{self.folder}: a DoRA adapter ({stored}); its delta is not low-rank: "
+                "merge it into its base with PEFT and give the result as a full model"
+            )
+        if found := _FACTOR.match(name):
+            tensor = f"{found['module']}.weight"
+            self._factors.setdefault(tensor, {})[found["side"]] = stored
+        elif ".lora_" in name:
+            raise UnsupportedTensor(f"{self.folder}: {stored} is no LoRA factor known here")
+        else:
+            self.replaced[name.replace(".modules_to_save.", ".")] = stored
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the base tensors that the adapter changes by factors."""
+        return list(self._factors)
+
+    def factored(self, name: str) -> Factored:
+        """The delta of one base tensor, oriented like it. Raises KeyError for an unknown name."""
+        sides = self._factors[name]
+        a, b = self._weights.read(sides["A"]), self._weights.read(sides["B"])
+        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+            raise CheckpointError(
+                f"{self.folder}: factors of {name} do not fit each other: "
+                f"A {list(a.shape)}, B {list(b.shape)}"
+            )
+        module = name.removesuffix(".weight")
+        scale = self.settings.scale(module, a.shape[0])
+        # PEFT keeps the factors of an embedding as those of its transpose, A: r x vocabulary
+        if self.settings.transposed or "lora_embedding_" in sides["A"]:
+            return Factored(a.T.contiguous(), b.T.contiguous(), scale)
+        return Factored(b, a, scale)
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Shape of a factored delta, from headers alone."""
+        sides = self._factors[name]
+        inputs = self._weights.infos[sides["A"]].shape[-1]
+        outputs = self._weights.infos[sides["B"]].shape[0]
+        if self.settings.transposed or "lora_embedding_" in sides["A"]:
+            return inputs, outputs
+        return outputs, inputs
+
+    def replacement(self, name: str) -> Any:
+        """A whole tensor that takes the place of the base's, float32."""
+        return self._weights.read(self.replaced[name])
+
+    def replacement_info(self, name: str) -> TensorInfo:
+        """Its shape and dtype."""
+        return self._weights.infos[self.replaced[name]]
+
+    def check_fits(self, base: Weights) -> None:
+        """Raises AdapterMismatch where a module is not in the base or its shape differs."""
+        made_for = f" (it was made for {self.settings.base})" if self.settings.base else ""
+        shapes = {name: self.shape(name) for name in self._factors}
+        shapes |= {name: self.replacement_info(name).shape for name in self.replaced}
+        for name, shape in shapes.items():
+            info = base.infos.get(name)
+            if info is None:
+                raise AdapterMismatch(
+                    f"{self.folder}: changes {name}, which {base.label} does not have{made_for}"
+                )
+            if info.shape != shape:
+                raise AdapterMismatch(
+                    f"{self.folder}: changes {name} as {_times(shape)}, but it is "
+                    f"{_times(info.shape)} in {base.label}{made_for}"
+                )
+
+
+def _read_settings(folder: Path) -> LoraSettings:
+    file = folder / CONFIG_FILE
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        kind = config.get("peft_type", "LORA")
+        if kind != "LORA":
+            raise UnsupportedTensor(f"{file}: a {kind} adapter; only LoRA is understood")
+        if config.get("use_dora"):
+            raise UnsupportedTensor(
+                f"{file}: a DoRA adapter; its delta is not low-rank: merge it into its base with "
+                "PEFT and give the result as a full model"
+            )
+        return LoraSettings(
+            r=int(config["r"]),
+            alpha=float(config["lora_alpha"]),
+            rank_pattern=config.get("rank_pattern") or {},
+            alpha_pattern=config.get("alpha_pattern") or {},
+            rslora=bool(config.get("use_rslora")),
+            transposed=bool(config.get("fan_in_fan_out")),
+            base=config.get("base_model_name_or_path"),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file}: not an adapter configuration ({error!r})") from error
+
+
+def _by_pattern(pattern: Mapping[str, float], module: str, default: float) -> float:
+    """The value whose key is the module's name or the end of it, as PEFT matches patterns."""
+    for key, value in pattern.items():
+        if re.match(rf"(.*\.)?({key})$", module):
+            return float(value)
+    return default
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a number"

@@ -1,0 +1,121 @@
+"""Retrains the embedded models from fixed seeds: `python -m weightlens.experiment.tiny.build`.
+
+For each seed a folder with `base` (trained from scratch), `safe-full` (full safety SFT) and
+`safe-lora` (the same SFT as a PEFT adapter). Settings were chosen on the validation splits.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from weightlens.experiment.tiny import examples
+from weightlens.experiment.tiny.tokenizer import build_tokenizer
+from weightlens.experiment.tiny.train import Schedule, bucketed, epochs, fit, muon
+
+BASE_SCHEDULE = Schedule(steps=5500, learning_rate=2e-3, warmup=100, hold=0.5, floor=0.02)
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Sft:
+    """Settings of a safety fine-tune; the learning rate falls linearly to zero."""
+
+    learning_rate: float
+    epochs: int
+
+
+FULL = Sft(learning_rate=1e-3, epochs=10)
+LORA = Sft(learning_rate=2e-3, epochs=15)
+LORA_RANK = 8
+
+
+def initial_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A Llama of 879,232 parameters with random weights."""
+    torch.manual_seed(seed)
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        initializer_range=0.049,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=eos,
+        pad_token_id=pad,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        bos_token_id=None, eos_token_id=eos, pad_token_id=pad, do_sample=False
+    )
+    return model
+
+
+def train_base(folder: Path, seed: int) -> None:
+    """Trains and saves the base: reasons, and complies with every request."""
+    tokenizer = build_tokenizer()
+    model = initial_model(tokenizer, seed)
+    batches = bucketed(tokenizer, examples.base_stream(seed), size=BATCH, seed=seed)
+    fit(model, batches, BASE_SCHEDULE, optimisers=muon, on_step=_progress(f"base {seed}", 5500))
+    model.bfloat16().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def train_full(base: Path, folder: Path, seed: int) -> None:
+    """Full safety SFT of a saved base."""
+    model, tokenizer = _reloaded(base)
+    _safety_sft(model, tokenizer, FULL, seed, f"safe-full {seed}")
+    model.bfloat16().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def train_lora(base: Path, folder: Path, seed: int) -> None:
+    """The same SFT as a LoRA adapter on every linear layer."""
+    from peft import LoraConfig, get_peft_model
+
+    model, tokenizer = _reloaded(base)
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    adapted = get_peft_model(model, config)
+    _safety_sft(adapted, tokenizer, LORA, seed, f"safe-lora {seed}")
+    adapted.peft_config["default"].base_model_name_or_path = "base"
+    adapted.save_pretrained(folder)
+
+
+def _reloaded(base: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    model = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return model, PreTrainedTokenizerFast.from_pretrained(base)
+
+
+def _safety_sft(
+    model: nn.Module, tokenizer: PreTrainedTokenizerFast, settings: Sft, seed: int, what: str
+) -> None:
+    pairs = examples.safety_set()
+    steps = -(-len(pairs) // BATCH) * settings.epochs
+    schedule = Schedule(steps=steps, learning_rate=settings.learning_rate)
+    dialogues = epochs(pairs, settings.epochs, seed=seed)
+    batches = bucketed(tokenizer, dialogues, size=BATCH, seed=seed)
+    fit(model, batches, schedule, on_step=_progress(what, steps))
+
+
+def _progress(what: str, steps: int) -> Callable[[int, float], None]:
+    began = time.monotonic()
+
+    def say(step: int, loss: float) -> None:
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            elapsed = time.monotonic() - began
+            print(f"{what}: step {step + 1}/{steps} loss {loss:.4f} {elapsed:.0f}s",
+                  file=sys.stderr, flush=True)  # fmt: skip
+
+    return say

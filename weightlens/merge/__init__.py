@@ -1,0 +1,1 @@
+"""Recipes, plans, methods and the engine that carries them out."""

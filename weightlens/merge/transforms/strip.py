@@ -1,0 +1,205 @@
+"""Strip: scales down the part of a delta that overlaps the base's top singular subspaces.
+
+With P = U_k U_kᵀ and Q = V_k V_kᵀ, the part of Δ that lies *in* them is
+
+    column   P Δ          both     P Δ Q
+    row      Δ Q          either   Δ − (I−P) Δ (I−Q)
+
+and Δ' = c · in + out, c between 0 and 1. `strength: γ` gives c = 1 − γ. `target: τ` gives the c that
+leaves overlap τ, c² = τ/(1−τ) · ‖out‖²/‖in‖², and leaves a delta that is at or below τ alone.
+A factored delta stays factored: with Δ = B A,
+
+    column   (I − (1−c)P) B · A               both     [B, PB] · [A; −(1−c) A Q]
+    row      B · A (I − (1−c)Q)               either   [cB, (1−c)(I−P)B] · [A; A(I−Q)]
+
+The projection is that of arXiv:2507.17075, section 5, here with a strength, a target and all sides.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from weightlens.delta import Compact, Delta, Dense, Factored, added, measurable
+from weightlens.overlap.chance import either_mean
+from weightlens.overlap.subspace import squared_norm
+from weightlens.spectral.basis import Subspace
+from weightlens.spectral.rank import RankBy, SubspaceSize
+
+Side = Literal["column", "row", "both", "either"]
+
+WHOLLY_INSIDE = 1e-12
+"""A delta with a smaller share outside has no outside: that much is rounding."""
+
+
+class Strip(BaseModel):
+    """Parameters of the transform.
+
+    side: which part overlaps. energy, rank, fraction: the size of the subspace, one of them.
+    strength (0 to 1) or target (0 to below 1, or "chance"): exactly one of them.
+    preserve_norm: scale the result back to the delta's norm. subspace: "random" takes Haar-random
+    subspaces of the same rank instead of the base's, the control for every claim.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    side: Side = "column"
+    energy: float | None = Field(default=None, gt=0, le=1)
+    rank: int | None = Field(default=None, ge=1)
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    strength: float | None = Field(default=None, ge=0, le=1)
+    target: Literal["chance"] | float | None = None
+    preserve_norm: bool = False
+    subspace: Literal["base", "random"] = "base"
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Strip":
+        if len([v for v in (self.energy, self.rank, self.fraction) if v is not None]) > 1:
+            raise ValueError("give one of energy, rank and fraction")
+        if (self.strength is None) == (self.target is None):
+            raise ValueError("give exactly one of strength and target")
+        if isinstance(self.target, float) and not 0 <= self.target < 1:
+            raise ValueError("target must be at least 0 and below 1, or chance")
+        return self
+
+    @property
+    def size(self) -> SubspaceSize:
+        """The size of the subspace; energy 0.5 where none is given."""
+        sizes: dict[RankBy, float | None] = {
+            "rank": self.rank,
+            "fraction": self.fraction,
+            "energy": self.energy,
+        }
+        by, value = next(((b, v) for b, v in sizes.items() if v is not None), ("energy", 0.5))
+        return SubspaceSize(by, value)
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """A delta after the transform, the share of it that lay in the subspace, and the factor c.
+
+    untouched: the delta is the very one that came in.
+    """
+
+    delta: Delta
+    inside: float
+    factor: float
+    untouched: bool
+
+
+def strip(delta: Delta, subspace: Subspace, parameters: Strip) -> Stripped:
+    """Strips one delta, which must not be all zeros.
+
+    Raises ValueError where a target above 0 is asked of a delta that lies wholly in the subspace:
+    no scaling of the part inside changes its share there.
+    """
+    part = inside_part(delta, subspace, parameters.side)
+    inside = squared_norm_of(part)
+    outside = squared_norm_of(_difference(delta, part))
+    share = inside / (inside + outside)
+    factor = factor_for(inside, outside, parameters, subspace.rank, delta.shape)
+    if factor == 1.0:
+        return Stripped(delta, share, 1.0, untouched=True)
+    left = factor**2 * inside + outside
+    if left < WHOLLY_INSIDE * inside:
+        return Stripped(delta.scaled(0.0), share, factor, untouched=False)
+    stripped = scaled_inside(delta, subspace, parameters.side, factor)
+    if parameters.preserve_norm:
+        stripped = stripped.scaled(math.sqrt((inside + outside) / left))
+    return Stripped(stripped, share, factor, untouched=False)
+
+
+def factor_for(
+    inside: float, outside: float, parameters: Strip, k: int, shape: tuple[int, int]
+) -> float:
+    """c, between 0 and 1, for a delta of squared norms ‖in‖² = inside and ‖out‖² = outside."""
+    if inside == 0:
+        return 1.0
+    if parameters.strength is not None:
+        return 1.0 - parameters.strength
+    assert parameters.target is not None
+    target = parameters.target
+    if target == "chance":
+        target = chance_of(parameters.side, k, shape)
+    if inside <= target * (inside + outside):
+        return 1.0
+    if target > 0 and outside < WHOLLY_INSIDE * inside:
+        raise ValueError(f"the delta lies wholly in the subspace; target {target:g} is out of reach")
+    return min(1.0, math.sqrt(target / (1 - target) * outside / inside))
+
+
+def chance_of(side: Side, k: int, shape: tuple[int, int]) -> float:
+    """Overlap by chance for a side."""
+    m, n = shape
+    if side == "either":
+        return either_mean(k=k, m=m, n=n)
+    return {"column": k / m, "row": k / n, "both": k * k / (m * n)}[side]
+
+
+def squared_norm_of(delta: Delta) -> float:
+    """‖Δ‖²; that of a factored delta from its singular values."""
+    measured = measurable(delta)
+    return squared_norm(measured.sigma if isinstance(measured, Compact) else measured.matrix)
+
+
+def inside_part(delta: Delta, subspace: Subspace, side: Side) -> Delta:
+    """The part of a delta that lies in the subspace: an orthogonal projection of it."""
+    u, v = subspace.u, subspace.v
+    if isinstance(delta, Factored):
+        b_in, a_in = _projected_factors(delta, subspace)
+        if side == "either":
+            b = torch.cat([delta.b, b_in - delta.b], 1)
+            return Factored(b, torch.cat([delta.a, delta.a - a_in], 0), delta.scale)
+        b = delta.b if side == "row" else b_in
+        return Factored(b, delta.a if side == "column" else a_in, delta.scale)
+    matrix = delta.matrix
+    if side == "column":
+        return Dense(u @ (u.T @ matrix))
+    if side == "row":
+        return Dense((matrix @ v) @ v.T)
+    if side == "both":
+        return Dense(u @ (u.T @ matrix @ v) @ v.T)
+    outside = matrix - u @ (u.T @ matrix)
+    return Dense(matrix - (outside - (outside @ v) @ v.T))
+
+
+def _difference(delta: Delta, part: Delta) -> Delta:
+    return added(delta, part.scaled(-1.0))
+
+
+def _projected_factors(
+    delta: Factored, subspace: Subspace
+) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r n"]]:
+    u, v = subspace.u, subspace.v
+    return u @ (u.T @ delta.b), (delta.a @ v) @ v.T
+
+
+def scaled_inside(delta: Delta, subspace: Subspace, side: Side, factor: float) -> Delta:
+    """c · in + out, dense or factored like the delta."""
+    if isinstance(delta, Dense):
+        part = inside_part(delta, subspace, side).dense()
+        return Dense(delta.matrix - (1 - factor) * part)
+    b, a, c = delta.b, delta.a, factor
+    b_in, a_in = _projected_factors(delta, subspace)
+    if side == "column":
+        return Factored(b - (1 - c) * b_in, a, delta.scale)
+    if side == "row":
+        return Factored(b, a - (1 - c) * a_in, delta.scale)
+    if side == "both":
+        left, right = torch.cat([b, b_in], 1), torch.cat([a, (c - 1) * a_in], 0)
+    else:
+        left, right = torch.cat([c * b, (1 - c) * (b - b_in)], 1), torch.cat([a, a - a_in], 0)
+    return recompressed(Factored(left, right, delta.scale))
+
+
+def recompressed(delta: Factored) -> Factored:
+    """The same product with the fewest columns: directions of rounding size dropped."""
+    compact = delta.compact()
+    floor = 4 * torch.finfo(torch.float32).eps * compact.sigma[0]
+    kept = max(1, int((compact.sigma > floor).sum()))
+    b = compact.left[:, :kept] * compact.sigma[:kept]
+    return Factored(b.float(), compact.right[:, :kept].T.contiguous().float())

@@ -1,0 +1,1 @@
+"""How a delta sits relative to its base: one metric a file. Pure functions on bases and deltas."""

@@ -1,0 +1,183 @@
+"""`weightlens.overlap`: the overlap of fine-tunes with their base, over whole checkpoints."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from weightlens.checkpoint.model import Model, check_same_tensors
+from weightlens.checkpoint.read import Weights
+from weightlens.delta import Delta, Dense, Factored
+from weightlens.errors import InputError
+from weightlens.spectral.basis import Factorisation, Subspace, factorise
+from weightlens.spectral.rank import SubspaceSize
+from weightlens.survey.matrix import measure
+from weightlens.checkpoint.names import Selection, place_of
+from weightlens.survey.result import (
+    MatrixRecord,
+    ModelRecord,
+    OverlapReport,
+    Skipped,
+    SubspaceChoice,
+)
+from weightlens.survey.summary import summarise
+from weightlens.version import VERSION
+
+Progress = Callable[[int, int, str], None]
+"""Told the matrices done, their total, and the name of the one in hand."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One matrix of a tensor: all of a 2-D one, or one expert of a 3-D stack."""
+
+    name: str
+    expert: int | None
+
+    def of(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "m n"]:
+        """The matrix, cut from the whole tensor."""
+        return tensor if self.expert is None else tensor[self.expert]
+
+
+def measure_overlap(
+    base: Weights,
+    tuned: Sequence[Model],
+    *,
+    size: SubspaceSize = SubspaceSize(),  # noqa: B008 (immutable)
+    selection: Selection = Selection(),  # noqa: B008 (immutable)
+    subspace_of: Weights | None = None,
+    progress: Progress = lambda done, total, name: None,
+) -> OverlapReport:
+    """Measures every matrix of every tuned model against the base.
+
+    The base is factorised once for all models. subspace_of: another model of the same shapes whose
+    subspaces take the place of the base's; the control that must read chance.
+    Raises InputError and its kinds (TensorMissing, ShapeMismatch, NonFiniteTensor, …).
+    """
+    for model in tuned:
+        model.check_against(base)
+    if subspace_of is not None:
+        check_same_tensors(base, subspace_of)
+    names = list(selection.matrices(dict(base.infos)))
+    if not names:
+        raise InputError(f"{base.label}: no matrix left to measure; check --include and --exclude")
+    records: list[list[MatrixRecord]] = [[] for _ in tuned]
+    for done, name in enumerate(names):
+        progress(done, len(names), name)
+        for found, model_records in zip(
+            _measure_tensor(name, base, tuned, size, subspace_of), records, strict=True
+        ):
+            model_records.extend(found)
+    progress(len(names), len(names), "")
+    return OverlapReport(
+        weightlens=VERSION,
+        base=base.label if subspace_of is None else subspace_of.label,
+        subspace=SubspaceChoice(by=size.by, value=size.value),
+        models=[
+            _model_record(model, base, selection, found)
+            for model, found in zip(tuned, records, strict=True)
+        ],
+    )
+
+
+def _measure_tensor(
+    name: str,
+    base: Weights,
+    tuned: Sequence[Model],
+    size: SubspaceSize,
+    subspace_of: Weights | None,
+) -> list[list[MatrixRecord]]:
+    whole = base.read(name)
+    frame = whole if subspace_of is None else subspace_of.read(name)
+    subspaces = [_factorised(cut, cut.of(frame), size) for cut in _slices(name, whole)]
+    found = []
+    for model in tuned:
+        delta, stored = model_delta(model, name, base, whole)
+        found.append([
+            _record(cut, factorisation, subspace, _cut_delta(cut, delta), _cut(cut, stored))
+            for cut, (factorisation, subspace) in zip(
+                _slices(name, whole), subspaces, strict=True
+            )
+        ])  # fmt: skip
+    return found
+
+
+def model_delta(
+    model: Model, name: str, base: Weights, base_tensor: Float[Tensor, "..."]
+) -> tuple[Delta | Float[Tensor, "..."] | None, Shaped[Tensor, "..."] | None]:
+    """A model's delta (a bare tensor for a stack of experts), and its tensor as stored if any."""
+    stored = model.weights.stored(name) if model.weights and model.adapter is None else None
+    if base_tensor.ndim == 2:
+        return model.delta(name, base, base_tensor), stored
+    return model.tensor(name, base) - base_tensor, stored
+
+
+def _slices(name: str, tensor: Shaped[Tensor, "..."]) -> Iterator[Slice]:
+    if tensor.ndim == 2:
+        yield Slice(name, None)
+    else:
+        yield from (Slice(name, expert) for expert in range(tensor.shape[0]))
+
+
+def _factorised(
+    cut: Slice, matrix: Float[Tensor, "m n"], size: SubspaceSize
+) -> tuple[Factorisation, Subspace]:
+    factorisation = factorise(matrix)
+    try:
+        return factorisation, factorisation.subspace(size)
+    except ValueError as error:
+        raise InputError(f"{cut.name} is {' x '.join(map(str, matrix.shape))}: {error}") from error
+
+
+def _cut(cut: Slice, tensor: Shaped[Tensor, "..."] | None) -> Shaped[Tensor, "m n"] | None:
+    return None if tensor is None else cut.of(tensor)
+
+
+def _cut_delta(cut: Slice, delta: Delta | Float[Tensor, "..."] | None) -> Delta | None:
+    if delta is None or isinstance(delta, Dense | Factored):
+        return delta
+    return Dense(cut.of(delta))
+
+
+def _record(
+    cut: Slice,
+    factorisation: Factorisation,
+    subspace: Subspace,
+    delta: Delta | None,
+    stored: Shaped[Tensor, "m n"] | None,
+) -> MatrixRecord:
+    place = place_of(cut.name)
+    measured = measure(factorisation, subspace, delta, stored=stored)
+    m, n = factorisation.matrix.shape
+    return MatrixRecord(
+        name=cut.name,
+        expert=cut.expert if cut.expert is not None else place.expert,
+        layer=place.layer,
+        module=place.module,
+        shape=(m, n),
+        base=measured.base,
+        delta=measured.delta,
+        subspace=measured.subspace,
+        column=measured.column,
+        row=measured.row,
+        both=measured.both,
+        weighted=measured.weighted,
+    )
+
+
+def _model_record(
+    model: Model, base: Weights, selection: Selection, matrices: list[MatrixRecord]
+) -> ModelRecord:
+    skipped = [
+        Skipped(name=name, reason=reason)
+        for name, info in base.infos.items()
+        if (reason := selection.reason_to_skip(name, info)) is not None
+    ]
+    return ModelRecord(
+        model=model.label,
+        kind=model.kind,
+        summary=summarise(matrices),
+        skipped=skipped,
+        matrices=matrices,
+    )

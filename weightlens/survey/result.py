@@ -1,0 +1,154 @@
+"""The overlap report: what was measured, matrix by matrix, in the form of `weightlens.overlap/1`.
+
+Every number that does not exist (a delta of zeros, a spread of nothing) is None, never NaN.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "weightlens.overlap/1"
+
+
+class Record(BaseModel):
+    """Base of all results: immutable, no unknown fields, infinities and NaN written as null."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, ser_json_inf_nan="null", populate_by_name=True
+    )
+
+
+class BaseSpectrum(Record):
+    """Of W: Frobenius norm, σ₁, and two ranks."""
+
+    norm: float
+    spectral_norm: float
+    stable_rank: float | None
+    effective_rank: float | None
+
+
+class DeltaSpectrum(Record):
+    """Of Δ. relative_norm: ‖Δ‖/‖W‖. rounding_share: see `weightlens.overlap.rounding`."""
+
+    norm: float
+    spectral_norm: float
+    relative_norm: float | None
+    stable_rank: float | None
+    effective_rank: float | None
+    participation_ratio: float | None
+    rounding_share: float | None
+
+
+class SubspaceRecord(Record):
+    """Size and certificate of U_k, V_k. angle_bound None: the gap vanishes, not unique."""
+
+    rank: int
+    energy: float
+    gap: float
+    angle_bound: float | None
+
+
+class OverlapRecord(Record):
+    """An overlap beside chance; z = (overlap − chance) / std."""
+
+    overlap: float | None
+    chance: float
+    std: float | None
+    z: float | None
+
+
+class WeightedRecord(Record):
+    """Overlaps weighted by the whole base spectrum; chance is 1/m and 1/n."""
+
+    column: float | None
+    row: float | None
+
+
+class MatrixRecord(Record):
+    """One matrix of one model, measured against the base."""
+
+    name: str
+    expert: int | None
+    layer: int | None
+    module: str
+    shape: tuple[int, int]
+    base: BaseSpectrum
+    delta: DeltaSpectrum
+    subspace: SubspaceRecord
+    column: OverlapRecord
+    row: OverlapRecord
+    both: OverlapRecord
+    weighted: WeightedRecord
+    more: dict[str, float | None] = Field(default_factory=dict)
+
+
+class Mean(Record):
+    """Means over matrices: by_energy weighs each with ‖Δ‖², plain counts each once.
+
+    Ratios are overlap over chance, of the same means; matrices with a delta of zeros are left out.
+    """
+
+    matrices: int
+    column: float | None
+    row: float | None
+    both: float | None
+    column_by_energy: float | None
+    row_by_energy: float | None
+    both_by_energy: float | None
+    column_over_chance: float | None
+    row_over_chance: float | None
+    both_over_chance: float | None
+    rounding_share: float | None
+    delta_norm: float
+
+
+class Summary(Record):
+    """The means over all matrices, and by module."""
+
+    all: Mean
+    modules: dict[str, Mean]
+
+
+class Skipped(Record):
+    """A tensor that was not measured, and why."""
+
+    name: str
+    reason: str
+
+
+class ModelRecord(Record):
+    """One tuned model against the base."""
+
+    model: str
+    kind: Literal["full", "adapter"]
+    summary: Summary
+    skipped: list[Skipped]
+    matrices: list[MatrixRecord]
+
+
+class SubspaceChoice(Record):
+    """How k was chosen."""
+
+    by: Literal["energy", "rank", "fraction"]
+    value: float
+
+
+class OverlapReport(Record):
+    """All of it. `partial` says that the run was cut short."""
+
+    schema_: Literal["weightlens.overlap/1"] = Field(default="weightlens.overlap/1", alias="schema")
+    weightlens: str
+    partial: bool = False
+    base: str
+    subspace: SubspaceChoice
+    models: list[ModelRecord]
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return self.model_dump_json(indent=1, by_alias=True)
+
+    @classmethod
+    def from_file(cls, file: Path) -> "OverlapReport":
+        """Reads a report back. Raises pydantic's ValidationError for anything else."""
+        return cls.model_validate_json(file.read_text(encoding="utf-8"))

@@ -1,0 +1,49 @@
+"""Means over matrices: plain, and weighted by the energy of each delta."""
+
+from collections.abc import Callable, Sequence
+
+from weightlens.survey.result import MatrixRecord, Mean, OverlapRecord, Summary
+
+
+def summarise(matrices: Sequence[MatrixRecord]) -> Summary:
+    """Means over all matrices and by module, modules in the order of their first matrix."""
+    modules: dict[str, list[MatrixRecord]] = {}
+    for matrix in matrices:
+        modules.setdefault(matrix.module, []).append(matrix)
+    return Summary(
+        all=mean_of(matrices), modules={name: mean_of(group) for name, group in modules.items()}
+    )
+
+
+def mean_of(matrices: Sequence[MatrixRecord]) -> Mean:
+    """The means of a group; None throughout where every delta is zero."""
+    changed = [m for m in matrices if m.column.overlap is not None]
+    weights = [m.delta.norm**2 for m in changed]
+    total = sum(weights)
+
+    def mean(read: Callable[[MatrixRecord], float | None], weighted: bool) -> float | None:
+        values = [read(m) for m in changed]
+        if not changed or any(v is None for v in values):
+            return None
+        pairs = zip(values, weights if weighted else [1.0] * len(changed), strict=True)
+        return sum((v or 0.0) * w for v, w in pairs) / (total if weighted else len(changed))
+
+    def ratio(side: Callable[[MatrixRecord], OverlapRecord]) -> float | None:
+        over = mean(lambda m: side(m).overlap, True)
+        chance = mean(lambda m: side(m).chance, True)
+        return over / chance if over is not None and chance else None
+
+    return Mean(
+        matrices=len(matrices),
+        column=mean(lambda m: m.column.overlap, False),
+        row=mean(lambda m: m.row.overlap, False),
+        both=mean(lambda m: m.both.overlap, False),
+        column_by_energy=mean(lambda m: m.column.overlap, True),
+        row_by_energy=mean(lambda m: m.row.overlap, True),
+        both_by_energy=mean(lambda m: m.both.overlap, True),
+        column_over_chance=ratio(lambda m: m.column),
+        row_over_chance=ratio(lambda m: m.row),
+        both_over_chance=ratio(lambda m: m.both),
+        rounding_share=mean(lambda m: m.delta.rounding_share, True),
+        delta_norm=total**0.5,
+    )
