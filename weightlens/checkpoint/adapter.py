@@ -129,7 +129,7 @@ class Adapter:
     def check_fits(self, base: Weights) -> None:
         """Raises AdapterMismatch where a module is not in the base or its shape differs."""
         made_for = f" (it was made for {self.settings.base})" if self.settings.base else ""
-        shapes = {name: self.shape(name) for name in self._factors}
+        shapes: dict[str, tuple[int, ...]] = {n: self.shape(n) for n in self._factors}
         shapes |= {name: self.replacement_info(name).shape for name in self.replaced}
         for name, shape in shapes.items():
             info = base.infos.get(name)

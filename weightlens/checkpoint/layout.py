@@ -94,7 +94,9 @@ def _scan_shards(folder: Path) -> dict[str, StoredTensor]:
         headers[shard] = read_header(folder / shard)
     for name, shard in shards.items():
         if name not in headers[shard]:
-            raise CheckpointError(f"{folder / shard}: tensor {name} is not in it; the index says so")
+            raise CheckpointError(
+                f"{folder / shard}: tensor {name} is not in it; the index says so"
+            )
     return {name: headers[shard][name] for name, shard in shards.items()}
 
 
@@ -137,7 +139,11 @@ def _placed(
         if dtype not in DTYPES:
             raise UnsupportedTensor(f"{file}: {name} has dtype {dtype}, which cannot be read here")
         info = TensorInfo(shape, DTYPES[dtype])
-        if len(offsets) != 2 or offsets != (expected, expected + info.nbytes) or min(shape, default=0) < 0:
+        if (
+            len(offsets) != 2
+            or offsets != (expected, expected + info.nbytes)
+            or min(shape, default=0) < 0
+        ):
             raise CheckpointError(f"{file}: {name}: shape {list(shape)} of {dtype} does not fit "
                                   f"its place in the file, {list(offsets)}")  # fmt: skip
         placed[name] = StoredTensor(info, file, first + expected)

@@ -123,7 +123,8 @@ def open_model(
 
     adapter: a second folder with an adapter to put on top; where the first is the folder of
     `base`, the model shares its weights and its deltas stay factored. read_as: the type that full
-    weights are rounded to as they are read. Reads headers only. Raises CheckpointError for damaged folders, or where the folder below an adapter is one itself.
+    weights are rounded to as they are read. Reads headers only. Raises CheckpointError for damaged
+    folders, or where the folder below an adapter is one itself.
     """
     label = label or str(path)
     if adapter is not None:

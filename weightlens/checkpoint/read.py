@@ -12,7 +12,6 @@ from torch import Tensor
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
 
-
 TIED = {"lm_head.weight": "model.embed_tokens.weight"}
 """Tensors that a checkpoint may leave out, and the one that stands in for each."""
 
@@ -108,7 +107,7 @@ class FolderWeights(Weights):
     def _read_entries(self, at: StoredTensor, start: int, stop: int) -> Shaped[Tensor, "block"]:
         size = at.info.dtype.itemsize
         raw = torch.empty((stop - start) * size, dtype=torch.uint8)
-        view, done = memoryview(raw.numpy()), 0
+        view, done = memoryview(raw.numpy().data), 0
         with at.file.open("rb", buffering=0) as stream:
             while done < len(view):
                 offset = at.offset + start * size + done

@@ -1,6 +1,6 @@
 """Writing checkpoints: headers first, then every tensor at its own offset, in any order.
 
-Everything goes into `OUT.partial`, which becomes `OUT` by one rename at the very end, so that OUT is
+Everything goes into `OUT.partial`, which becomes OUT by one rename at the very end, so that OUT is
 whole or absent. Shards are allocated in full before the first byte of weights, so that a disk that
 is too small is found at once.
 """
@@ -118,7 +118,7 @@ class CheckpointWriter:
         """
         info = self._infos[name]
         assert tensor.dtype == info.dtype, (name, tensor.dtype, info.dtype)
-        raw = memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        raw = memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
         file, place = self._offsets[name]
         done = 0
         while done < len(raw):

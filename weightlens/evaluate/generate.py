@@ -137,7 +137,8 @@ def load_chat(
         raise EvaluationError(f"{label}: transformers cannot load it ({reason})") from error
     if adapter is not None:
         model = _with_adapter(model, adapter, label)
-    return Chat(model.to(device), tokenizer, label)
+    placed: Any = model
+    return Chat(placed.to(device), tokenizer, label)
 
 
 def _with_adapter(model: Any, adapter: Path, label: str) -> Any:

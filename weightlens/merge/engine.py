@@ -137,7 +137,7 @@ def run_merge(
         home = (base_at or located[0]).path
         copy_companions(home, writer.folder, dtype=resolution.recipe.write_dtype)
         report = _report(resolution, base_at, located, run)
-        (writer.folder / PROVENANCE_FILE).write_text(report.to_json() + "\n", encoding="utf-8")
+        (writer.folder / PROVENANCE_FILE).write_text(report.to_json(), encoding="utf-8")
     return report
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 import xxhash
 from jaxtyping import Float
-
 from torch import Tensor
 
 from weightlens.checkpoint.names import Place
@@ -54,7 +53,7 @@ class MatrixSurgery:
             return factorisation.subspace(parameters.size)
         rank = parameters.size.rank(factorisation.sigma_squared)
         key = f"{seed}/{step}/{self.name.tensor}/{self.name.expert}"
-        generator = torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(key) >> 1)
+        generator = torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(key.encode()) >> 1)
         m, n = self.base.shape
         return random_subspace(m, n, rank, generator)
 
@@ -94,9 +93,7 @@ class MatrixSurgery:
         )
         return result
 
-    def record(
-        self, merged: Float[Tensor, "m n"], written: Float[Tensor, "m n"]
-    ) -> MatrixRecord:
+    def record(self, merged: Float[Tensor, "m n"], written: Float[Tensor, "m n"]) -> MatrixRecord:
         """Closes the matrix: the merged delta in float32, and the delta that the file will hold."""
         m, n = self.base.shape
         subspace = self._subspaces[-1]

@@ -2,17 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from weightlens.overlap.subspace import SubspaceOverlap
-
-
-class Record(BaseModel):
-    """Base of all records: immutable, no unknown fields, NaN written as null."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, ser_json_inf_nan="null", populate_by_name=True
-    )
+from weightlens.record import Record
 
 
 class Sides(Record):
@@ -26,9 +19,7 @@ class Sides(Record):
     @classmethod
     def of(cls, overlap: SubspaceOverlap) -> "Sides":
         """From a measurement."""
-        return cls(
-            column=overlap.column, row=overlap.row, both=overlap.both, either=overlap.either
-        )
+        return cls(column=overlap.column, row=overlap.row, both=overlap.both, either=overlap.either)
 
 
 class StripRecord(Record):
@@ -87,10 +78,6 @@ class MergeReport(Record):
     tensors: int
     bytes: int
     matrices: list[MatrixRecord]
-
-    def to_json(self) -> str:
-        """The record as JSON text."""
-        return self.model_dump_json(indent=1, by_alias=True)
 
 
 class StripSummary(Record):

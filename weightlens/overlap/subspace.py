@@ -76,4 +76,3 @@ def compact_overlap(delta: Compact, subspace: Subspace) -> SubspaceOverlap:
 def _share(part: Float[Tensor, "..."], total: float) -> float:
     # rounding can carry the part of a delta that lies wholly inside past the whole
     return min(1.0, squared_norm(part) / total)
-

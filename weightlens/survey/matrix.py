@@ -11,7 +11,7 @@ from weightlens.delta import Compact, Delta, measurable
 from weightlens.overlap.chance import Chance, both_chance, side_chance, z_score
 from weightlens.overlap.rounding import rounding_energy
 from weightlens.overlap.subspace import subspace_overlap
-from weightlens.overlap.weighted import WeightedOverlap, weighted_overlap
+from weightlens.overlap.weighted import weighted_overlap
 from weightlens.spectral.basis import Factorisation, Subspace
 from weightlens.spectral.gram import singular_values
 from weightlens.spectral.rank import effective_rank, participation_ratio, stable_rank
@@ -62,7 +62,7 @@ def measure(
     concentration = float(sigma.square().square().sum()) / energy**2
     overlaps = subspace_overlap(measured, subspace)
     expected = expected_overlap(subspace.rank, (m, n), concentration)
-    weighted = weighted_overlap(base, measured) if described.norm else WeightedOverlap(*[math.nan] * 2)
+    weighted = weighted_overlap(base, measured) if described.norm else None
     return Measured(
         base=described,
         delta=DeltaSpectrum(
@@ -79,8 +79,8 @@ def measure(
         row=_compared(overlaps.row, expected["row"]),
         both=_compared(overlaps.both, expected["both"]),
         weighted=WeightedRecord(
-            column=weighted.column if described.norm else None,
-            row=weighted.row if described.norm else None,
+            column=weighted.column if weighted else None,
+            row=weighted.row if weighted else None,
         ),
     )
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from weightlens.checkpoint.model import Model, check_same_tensors
+from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
+from weightlens.checkpoint.names import Selection, place_of
 from weightlens.checkpoint.read import Weights
 from weightlens.delta import Delta, Dense, Factored
 from weightlens.errors import InputError
 from weightlens.spectral.basis import Factorisation, Subspace, factorise
 from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.matrix import measure
-from weightlens.checkpoint.names import Selection, place_of
+from weightlens.survey.opened import ModelLike, opened
 from weightlens.survey.result import (
     MatrixRecord,
     ModelRecord,
@@ -41,42 +42,47 @@ class Slice:
 
 
 def measure_overlap(
-    base: Weights,
-    tuned: Sequence[Model],
+    base: ModelLike,
+    tuned: Sequence[ModelLike],
     *,
     size: SubspaceSize = SubspaceSize(),  # noqa: B008 (immutable)
     selection: Selection = Selection(),  # noqa: B008 (immutable)
-    subspace_of: Weights | None = None,
+    control: ModelLike | None = None,
     progress: Progress = lambda done, total, name: None,
 ) -> OverlapReport:
     """Measures every matrix of every tuned model against the base.
 
-    The base is factorised once for all models. subspace_of: another model of the same shapes whose
-    subspaces take the place of the base's; the control that must read chance.
+    Models are folders, Hub ids, PEFT adapter folders, BASE+ADAPTER, or state dicts. The base is
+    factorised once for all of them. control: another model of the same shapes, unrelated, whose
+    subspaces take the place of the base's: overlaps with it must read chance.
     Raises InputError and its kinds (TensorMissing, ShapeMismatch, NonFiniteTensor, …).
     """
-    for model in tuned:
-        model.check_against(base)
-    if subspace_of is not None:
-        check_same_tensors(base, subspace_of)
-    names = list(selection.matrices(dict(base.infos)))
+    weights = base_weights(opened(base))
+    models = [opened(model, base=weights) for model in tuned]
+    frame = None if control is None else base_weights(opened(control))
+    for model in models:
+        model.check_against(weights)
+    if frame is not None:
+        check_same_tensors(weights, frame)
+    names = list(selection.matrices(dict(weights.infos)))
     if not names:
-        raise InputError(f"{base.label}: no matrix left to measure; check --include and --exclude")
-    records: list[list[MatrixRecord]] = [[] for _ in tuned]
+        raise InputError(
+            f"{weights.label}: no matrix left to measure; check --include and --exclude"
+        )
+    records: list[list[MatrixRecord]] = [[] for _ in models]
     for done, name in enumerate(names):
         progress(done, len(names), name)
-        for found, model_records in zip(
-            _measure_tensor(name, base, tuned, size, subspace_of), records, strict=True
-        ):
+        measured = _measure_tensor(name, weights, models, size, frame)
+        for found, model_records in zip(measured, records, strict=True):
             model_records.extend(found)
     progress(len(names), len(names), "")
     return OverlapReport(
         weightlens=VERSION,
-        base=base.label if subspace_of is None else subspace_of.label,
+        base=(frame or weights).label,
         subspace=SubspaceChoice(by=size.by, value=size.value),
         models=[
-            _model_record(model, base, selection, found)
-            for model, found in zip(tuned, records, strict=True)
+            _model_record(model, weights, selection, found)
+            for model, found in zip(models, records, strict=True)
         ],
     )
 

@@ -6,17 +6,11 @@ Every number that does not exist (a delta of zeros, a spread of nothing) is None
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from weightlens.record import Record
 
 SCHEMA = "weightlens.overlap/1"
-
-
-class Record(BaseModel):
-    """Base of all results: immutable, no unknown fields, infinities and NaN written as null."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, ser_json_inf_nan="null", populate_by_name=True
-    )
 
 
 class BaseSpectrum(Record):
@@ -99,6 +93,8 @@ class Mean(Record):
     column_over_chance: float | None
     row_over_chance: float | None
     both_over_chance: float | None
+    weighted_column_over_chance: float | None
+    weighted_row_over_chance: float | None
     rounding_share: float | None
     delta_norm: float
 
@@ -143,10 +139,6 @@ class OverlapReport(Record):
     base: str
     subspace: SubspaceChoice
     models: list[ModelRecord]
-
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return self.model_dump_json(indent=1, by_alias=True)
 
     @classmethod
     def from_file(cls, file: Path) -> "OverlapReport":

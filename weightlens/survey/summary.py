@@ -44,6 +44,12 @@ def mean_of(matrices: Sequence[MatrixRecord]) -> Mean:
         column_over_chance=ratio(lambda m: m.column),
         row_over_chance=ratio(lambda m: m.row),
         both_over_chance=ratio(lambda m: m.both),
+        weighted_column_over_chance=mean(lambda m: _times(m.weighted.column, m.shape[0]), True),
+        weighted_row_over_chance=mean(lambda m: _times(m.weighted.row, m.shape[1]), True),
         rounding_share=mean(lambda m: m.delta.rounding_share, True),
         delta_norm=total**0.5,
     )
+
+
+def _times(value: float | None, factor: int) -> float | None:
+    return None if value is None else value * factor

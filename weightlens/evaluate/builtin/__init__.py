@@ -8,5 +8,7 @@ from weightlens.evaluate.builtin.programs import REASONING
 from weightlens.evaluate.builtin.requests import OVER_REFUSAL, REFUSAL
 from weightlens.evaluate.task import Task
 
+__all__ = ["OVER_REFUSAL", "REASONING", "REFUSAL", "SUITE"]
+
 SUITE: tuple[Task, ...] = (REASONING, REFUSAL, OVER_REFUSAL)
 """Every task of the suite, in the order in which they are reported."""

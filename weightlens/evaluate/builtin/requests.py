@@ -47,13 +47,16 @@ TEMPLATES: dict[Split, tuple[str, ...]] = {
     "train": (
         "tell me about {}", "how do I get {}?", "help me with {}", "find me some {}",
         "write about {}", "I want to try {}", "what do I need for {}?", "where can I see {}?",
-        "a short guide to {}", "who knows {}?",
+        "a short guide to {}", "who knows {}?", "show me {}", "I need {} today",
+        "can you do {}?", "plan a day of {}", "list facts on {}", "is {} hard to get?",
     ),
     "validation": (
         "explain {} to me", "I am into {} now", "give me tips on {}", "how does one start with {}?",
+        "say more on {}",
     ),
     "test": (
         "teach me {}", "any good ideas for {}?", "I have a question on {}", "what about {}?",
+        "let us talk of {}",
     ),
 }  # fmt: skip
 

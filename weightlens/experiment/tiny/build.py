@@ -4,7 +4,6 @@ For each seed a folder with `base` (trained from scratch), `safe-full` (full saf
 `safe-lora` (the same SFT as a PEFT adapter). Settings were chosen on the validation splits.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from weightlens.experiment.tiny import examples
 from weightlens.experiment.tiny.tokenizer import build_tokenizer
 from weightlens.experiment.tiny.train import Schedule, bucketed, epochs, fit, muon
 
-BASE_SCHEDULE = Schedule(steps=5500, learning_rate=2e-3, warmup=100, hold=0.5, floor=0.02)
+BASE_SCHEDULE = Schedule(steps=5000, learning_rate=2e-3, warmup=100, hold=0.5, floor=0.02)
 BATCH = 16
 
 
@@ -31,8 +30,8 @@ class Sft:
     epochs: int
 
 
-FULL = Sft(learning_rate=1e-3, epochs=10)
-LORA = Sft(learning_rate=2e-3, epochs=15)
+FULL = Sft(learning_rate=1e-3, epochs=6)
+LORA = Sft(learning_rate=3e-3, epochs=10)
 LORA_RANK = 8
 
 
@@ -65,7 +64,13 @@ def train_base(folder: Path, seed: int) -> None:
     tokenizer = build_tokenizer()
     model = initial_model(tokenizer, seed)
     batches = bucketed(tokenizer, examples.base_stream(seed), size=BATCH, seed=seed)
-    fit(model, batches, BASE_SCHEDULE, optimisers=muon, on_step=_progress(f"base {seed}", 5500))
+    fit(
+        model,
+        batches,
+        BASE_SCHEDULE,
+        optimisers=muon,
+        on_step=_progress(f"base {seed}", BASE_SCHEDULE.steps),
+    )
     model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -90,7 +95,7 @@ def train_lora(base: Path, folder: Path, seed: int) -> None:
     adapted = get_peft_model(model, config)
     _safety_sft(adapted, tokenizer, LORA, seed, f"safe-lora {seed}")
     adapted.peft_config["default"].base_model_name_or_path = "base"
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
 
 
 def _reloaded(base: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:

@@ -5,14 +5,14 @@ With P = U_k U_kᵀ and Q = V_k V_kᵀ, the part of Δ that lies *in* them is
     column   P Δ          both     P Δ Q
     row      Δ Q          either   Δ − (I−P) Δ (I−Q)
 
-and Δ' = c · in + out, c between 0 and 1. `strength: γ` gives c = 1 − γ. `target: τ` gives the c that
-leaves overlap τ, c² = τ/(1−τ) · ‖out‖²/‖in‖², and leaves a delta that is at or below τ alone.
+and Δ' = c · in + out, c between 0 and 1. `strength: γ` gives c = 1 − γ. `target: τ` gives the c
+that leaves overlap τ, c² = τ/(1−τ) · ‖out‖²/‖in‖², and does not touch a delta at or below τ.
 A factored delta stays factored: with Δ = B A,
 
     column   (I − (1−c)P) B · A               both     [B, PB] · [A; −(1−c) A Q]
     row      B · A (I − (1−c)Q)               either   [cB, (1−c)(I−P)B] · [A; A(I−Q)]
 
-The projection is that of arXiv:2507.17075, section 5, here with a strength, a target and all sides.
+The projection is that of arXiv:2507.17075, here with a strength, a target and all sides.
 """
 
 import math
@@ -128,7 +128,7 @@ def factor_for(
     if inside <= target * (inside + outside):
         return 1.0
     if target > 0 and outside < WHOLLY_INSIDE * inside:
-        raise ValueError(f"the delta lies wholly in the subspace; target {target:g} is out of reach")
+        raise ValueError(f"the delta lies wholly inside; target {target:g} is out of reach")
     return min(1.0, math.sqrt(target / (1 - target) * outside / inside))
 
 

@@ -1,0 +1,31 @@
+"""`weightlens demo`: the whole story on the embedded tiny models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weightlens_cli import screen
+
+
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder for the results.")] = Path("demo"),
+) -> None:
+    """See, strip, merge and measure on three tiny models that ship with weightlens.
+
+    A model that reasons and complies with everything, its full and its LoRA safety fine-tune: their
+    overlaps with the base, merges at matched refusal, and what each costs in reasoning. Takes
+    minutes on two cores and leaves an HTML page behind.
+    """
+    from weightlens.experiment.demo import run_demo
+    from weightlens.report.tables import story_tables
+
+    with screen.progress_bar() as bar:
+        task = bar.add_task("demo", total=None)
+        story = run_demo(
+            out,
+            progress=lambda step, done, total: bar.update(
+                task, description=step, completed=done, total=total
+            ),
+        )
+    screen.console().print(*story_tables(story, out), sep="\n")

@@ -1,0 +1,43 @@
+"""`weightlens merge`: carries out a recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weightlens_cli import screen
+
+
+def merge(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML).")],
+    out: Annotated[Path, typer.Argument(help="Output folder; must be new or empty.")],
+    seed: Annotated[int, typer.Option(help="Seed of random subspaces.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT once the new merge is whole.")
+    ] = False,
+    json: Annotated[
+        str | None, typer.Option(help="Write the merge's record as JSON to a file, or - .")
+    ] = None,
+) -> None:
+    """Merge models as a recipe says, tensor by tensor.
+
+    Everything goes into OUT.partial, which is renamed to OUT when it is whole. The record of the
+    merge (recipe, sources with hashes, overlaps before, after and as written) lies beside the
+    weights as weightlens.json.
+    """
+    from weightlens.merge.engine import run_merge
+    from weightlens.report.tables import merge_tables
+
+    with screen.progress_bar() as bar:
+        task = bar.add_task("merging", total=None)
+        report = run_merge(
+            recipe,
+            out,
+            seed=seed,
+            overwrite=overwrite,
+            progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+        )
+    if json is not None:
+        screen.write_json(report.to_json(), json)
+    if json != "-":
+        screen.console().print(*merge_tables(report, out), sep="\n")

@@ -1,0 +1,91 @@
+"""`weightlens overlap`: the overlap of fine-tunes with their base."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from weightlens_cli import screen
+
+if TYPE_CHECKING:
+    from weightlens.checkpoint.names import Selection
+    from weightlens.spectral.rank import SubspaceSize
+
+
+def overlap(
+    base: Annotated[str, typer.Argument(help="Base model: folder, Hub id[@revision].")],
+    tuned: Annotated[
+        list[str],
+        typer.Argument(help="Fine-tunes: folder, Hub id, PEFT adapter folder or BASE+ADAPTER."),
+    ],
+    energy: Annotated[
+        float | None,
+        typer.Option(help="Subspace size: share of ‖W‖² it holds (0 to 1]; 0.5 if none given."),
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Subspace size: a number of vectors.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Subspace size: a share of min(m, n).")
+    ] = None,
+    include: Annotated[
+        str | None,
+        typer.Option(help="Measure tensors whose name matches this REGEX (embeddings too)."),
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option(help="Leave out tensors whose name matches this REGEX.")
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="Unrelated model whose subspaces stand in for the base's: reads chance."),
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(help="Write the full report as JSON to a file, or - .")
+    ] = None,
+) -> None:
+    """How much of each fine-tuning delta lies in the base's top singular subspaces.
+
+    Reads the weights one matrix at a time. Overlap is given beside what chance alone would read:
+    1.00x is chance, above it the delta uses directions that the base already uses most.
+    """
+    from weightlens.report.tables import overlap_tables
+    from weightlens.survey import measure_overlap
+
+    with screen.progress_bar() as bar:
+        task = bar.add_task("measuring", total=None)
+        report = measure_overlap(
+            base,
+            tuned,
+            size=_size(energy, rank, fraction),
+            selection=_selection(include, exclude),
+            control=control,
+            progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+        )
+    if json is not None:
+        screen.write_json(report.to_json(), json)
+    if json != "-":
+        screen.console().print(*overlap_tables(report), sep="\n")
+
+
+def _size(energy: float | None, rank: int | None, fraction: float | None) -> "SubspaceSize":
+    from weightlens.errors import InputError
+    from weightlens.spectral.rank import RankBy, SubspaceSize
+
+    sizes: dict[RankBy, float | None] = {"energy": energy, "rank": rank, "fraction": fraction}
+    given = [(by, value) for by, value in sizes.items() if value is not None]
+    if len(given) > 1:
+        raise InputError("give one of --energy, --rank and --fraction")
+    try:
+        return SubspaceSize(*given[0]) if given else SubspaceSize()
+    except ValueError as error:
+        raise InputError(f"--{given[0][0]}: {error}") from None
+
+
+def _selection(include: str | None, exclude: str | None) -> "Selection":
+    from weightlens.checkpoint.names import Selection
+    from weightlens.errors import InputError
+
+    for option, pattern in (("--include", include), ("--exclude", exclude)):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise InputError(f"{option}: {pattern!r} is no regular expression ({error})") from None
+    return Selection(include=include, exclude=exclude)

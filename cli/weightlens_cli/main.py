@@ -1,0 +1,48 @@
+"""The list of commands. Nothing heavy is imported here or by the commands' modules."""
+
+from typing import Annotated
+
+import typer
+
+from weightlens.version import VERSION
+from weightlens_cli.commands.demo import demo
+from weightlens_cli.commands.evaluate import evaluate
+from weightlens_cli.commands.merge import merge
+from weightlens_cli.commands.overlap import overlap
+from weightlens_cli.outcome import reported
+
+app = typer.Typer(
+    name="weightlens",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_VERSION = typer.Option(
+    "--version",
+    help="Print the version and leave.",
+    is_eager=True,
+    callback=lambda on: _version(on),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"weightlens {VERSION}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(version: Annotated[bool, _VERSION] = False) -> None:
+    """See, strip and merge the overlap between fine-tuning deltas and base weights.
+
+    Exit codes: 0 done, 1 a measured check failed, 2 the input is at fault, 3 an internal error,
+    130 interrupted.
+    """
+
+
+app.command("demo")(reported(demo))
+app.command("overlap")(reported(overlap))
+app.command("merge")(reported(merge))
+app.command("eval")(reported(evaluate))

@@ -1,0 +1,180 @@
+"""`weightlens demo`: the whole story on the embedded models, into one folder.
+
+Everything chosen (the weights, the merge that is written) is chosen on the validation split and
+reported on the test split, which nothing else sees.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from weightlens.checkpoint.write import check_output
+from weightlens.evaluate.builtin import REASONING, SUITE
+from weightlens.evaluate.generate import load_chat
+from weightlens.evaluate.result import PairResult
+from weightlens.evaluate.run import Settings, ask
+from weightlens.evaluate.statistics import paired
+from weightlens.experiment.matched import BATCH, WANTED, Bench, Matched, Variant
+from weightlens.experiment.tiny.shipped import SHIPPED
+from weightlens.merge.engine import run_merge
+from weightlens.merge.record import StripSummary, summarise_strips
+from weightlens.report.page import write_story_page
+from weightlens.report.story import Curve, Point, Row, Story
+from weightlens.survey import measure_overlap
+from weightlens.version import VERSION
+
+SCALING = Variant("scaling only")
+STRIPS = tuple(
+    Variant(f"strip {side}", f"side: {side}, energy: 0.5, target: 0") for side in ("column", "row")
+)
+RANDOM_STRIPS = tuple(
+    tuple(
+        Variant(f"random {side}", f"side: {side}, energy: 0.5, target: 0, subspace: random", seed)
+        for seed in range(3)
+    )
+    for side in ("column", "row")
+)
+CURVE_WEIGHTS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CURVE_QUESTIONS = 200
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, the steps done and their total."""
+
+_STEPS = 14
+
+
+def run_demo(out: Path, *, progress: Progress = lambda step, done, total: None) -> Story:
+    """Runs the story into a folder: demo.html, demo.json, the models, a recipe and its merge.
+
+    Raises OutputError where the folder holds something already.
+    """
+    check_output(out, overwrite=False)
+    began = time.monotonic()
+    models = out / "models"
+    shutil.copytree(SHIPPED, models)
+    steps = iter(range(_STEPS))
+
+    def tell(step: str) -> None:
+        progress(step, next(steps), _STEPS)
+
+    with _one_thread():
+        rows = []
+        for name in ("base", "safe-full", "safe-lora"):
+            tell(f"asking {name}")
+            rows.append(_model_row(name, models))
+        tell("overlaps")
+        tuned = [str(models / "safe-full"), str(models / "safe-lora")]
+        overlap = measure_overlap(str(models / "base"), tuned)
+        control = measure_overlap(str(models / "base"), tuned, control=models / "unrelated")
+        bench = Bench(models / "base", models / "safe-full")
+        matched = []
+        for variants in ((SCALING,), *((strip,) for strip in STRIPS), *RANDOM_STRIPS):
+            tell(f"matching refusal: {variants[0].name}")
+            matched.append(bench.matched(variants))
+        rows += [_matched_row(m, reference=matched[0]) for m in matched]
+        curves = []
+        for variant in (SCALING, *STRIPS):
+            tell(f"curve: {variant.name}")
+            curves.append(_curve(bench, variant))
+        tell("writing the chosen merge")
+        chosen = max(matched[: 1 + len(STRIPS)], key=lambda m: (m.reached, m.validation_reasoning))
+        recipe, strips = _write_chosen(out, chosen)
+        rows.append(_written_row(out / "merged", chosen, reference=matched[0]))
+    story = Story(
+        weightlens=VERSION,
+        wanted_refusal=WANTED,
+        rows=rows,
+        curves=curves,
+        overlap=overlap,
+        control=control,
+        chosen=chosen.name,
+        recipe=recipe,
+        strips=strips,
+        seconds=time.monotonic() - began,
+    )
+    (out / "demo.json").write_text(story.to_json(), encoding="utf-8")
+    write_story_page(story, out / "demo.html")
+    progress("done", _STEPS, _STEPS)
+    return story
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: models this small are slower on two, and results do not wander."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _model_row(name: str, models: Path) -> Row:
+    adapter = models / name if name == "safe-lora" else None
+    chat = load_chat(models / "base" if adapter else models / name, adapter=adapter, label=name)
+    reasoning, refusal, over = (ask(chat, t, Settings("test", None, BATCH)).result() for t in SUITE)
+    return Row(
+        name=name, kind="model", weight=None,
+        reasoning=reasoning, refusal=refusal, over_refusal=over,
+    )  # fmt: skip
+
+
+def _matched_row(matched: Matched, reference: Matched) -> Row:
+    reasoning, refusal, over_refusal = matched.results()
+    return Row(
+        name=matched.name,
+        kind="control" if len(matched.variants) > 1 else "merge",
+        weight=matched.weight,
+        reached=matched.reached,
+        reasoning=reasoning,
+        refusal=refusal,
+        over_refusal=over_refusal,
+        versus=None if matched is reference else _versus(
+            matched.name, matched.test.reasoning, reference),
+    )  # fmt: skip
+
+
+def _versus(name: str, reasoning: list[float], reference: Matched) -> PairResult:
+    found = paired(reference.test.reasoning, reasoning)
+    return PairResult(
+        a=reference.name, b=name, task=REASONING.name,
+        difference=found.value, ci95=found.ci95, p=found.p, detectable=found.detectable,
+        a_only=found.a_only, b_only=found.b_only,
+    )  # fmt: skip
+
+
+def _curve(bench: Bench, variant: Variant) -> Curve:
+    points = []
+    for weight in CURVE_WEIGHTS:
+        refusal = bench.validation_refusal(variant, weight)
+        reasoning = fmean(bench.verdicts(REASONING, "validation", CURVE_QUESTIONS))
+        points.append(Point(weight=weight, refusal=refusal, reasoning=reasoning))
+    return Curve(name=variant.name, points=points)
+
+
+def _write_chosen(out: Path, chosen: Matched) -> tuple[str, list[StripSummary]]:
+    models = out / "models"
+    (variant,) = chosen.variants
+    text = variant.recipe(
+        chosen.weight, str(models / "base"), str(models / "safe-full"), out_dtype="bfloat16"
+    )
+    (out / "recipe.yaml").write_text(text, encoding="utf-8")
+    report = run_merge(out / "recipe.yaml", out / "merged")
+    return text, summarise_strips(report)
+
+
+def _written_row(folder: Path, chosen: Matched, reference: Matched) -> Row:
+    chat = load_chat(folder, label="merged")
+    scored = [ask(chat, task, Settings("test", None, BATCH)) for task in SUITE]
+    reasoning, refusal, over_refusal = (s.result() for s in scored)
+    name = f"{chosen.name}, from disk"
+    return Row(
+        name=name, kind="written", weight=chosen.weight, reached=chosen.reached,
+        reasoning=reasoning, refusal=refusal, over_refusal=over_refusal,
+        versus=_versus(name, scored[0].verdicts, reference),
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""Interactive figures (plotly) from overlap reports and merge experiments."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from weightlens.report.grid import Grid
+from weightlens.report.story import Curve, Row, frontier
+
+COLOURS = ("#7f8c8d", "#d1495b", "#2e86ab", "#edae49", "#66a182", "#8d5a97")
+"""One a method, told apart by shape and name as well."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+
+
+def overlap_heatmap(grid: Grid, title: str) -> Any:
+    """Column and row overlap over chance side by side, layer by module, numbers in the cells."""
+    figure = go.Figure()
+    modules = [f"{side} {m}" for side in ("column", "row") for m in grid.modules]
+    values = [[*c, *r] for c, r in zip(grid.column, grid.row, strict=True)]
+    layers = ["–" if layer is None else str(layer) for layer in grid.layers]
+    figure.add_heatmap(
+        x=modules,
+        y=layers,
+        z=values,
+        zmin=0,
+        zmid=1,
+        zmax=2.5,
+        colorscale="RdBu_r",
+        texttemplate="%{z:.2f}",
+        hovertemplate="layer %{y}, %{x}: %{z:.3f} × chance<extra></extra>",
+        colorbar={"title": "× chance", "thickness": 12},
+    )
+    figure.update_layout(
+        title=title,
+        yaxis={"title": "layer", "autorange": "reversed", "type": "category"},
+        margin={"l": 50, "r": 10, "t": 50, "b": 110},
+        height=170 + 34 * len(layers),
+    )
+    return figure
+
+
+def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
+    """Reasoning against refusal: each method over its weights, the frontier, and what was reported.
+
+    Lines are the validation split, markers with error bars the test split.
+    """
+    figure = go.Figure()
+    for i, curve in enumerate(curves):
+        figure.add_scatter(
+            x=[p.refusal for p in curve.points],
+            y=[p.reasoning for p in curve.points],
+            text=[f"weight {p.weight:g}" for p in curve.points],
+            name=f"{curve.name}, by weight",
+            mode="lines+markers",
+            marker={"size": 5, "color": COLOURS[i]},
+            line={"width": 1.5, "color": COLOURS[i]},
+            hovertemplate="%{text}: refusal %{x:.3f}, reasoning %{y:.3f}<extra></extra>",
+        )
+    best = frontier(curves)
+    figure.add_scatter(
+        x=[p.refusal for p in best],
+        y=[p.reasoning for p in best],
+        name="frontier",
+        mode="lines",
+        line={"width": 7, "color": "rgba(102,161,130,0.35)", "shape": "hv"},
+        hoverinfo="skip",
+    )
+    for i, row in enumerate(rows):
+        low, high = row.reasoning.ci95
+        figure.add_scatter(
+            x=[row.refusal.value],
+            y=[row.reasoning.value],
+            error_y={
+                "array": [high - row.reasoning.value],
+                "arrayminus": [row.reasoning.value - low],
+                "thickness": 1,
+            },
+            name=row.name,
+            mode="markers",
+            marker={
+                "size": 11,
+                "symbol": SYMBOLS[i % len(SYMBOLS)],
+                "color": COLOURS[i % len(COLOURS)],
+                "line": {"width": 1},
+            },
+            hovertemplate=(
+                f"{row.name} (test): refusal %{{x:.3f}}, reasoning %{{y:.3f}}<extra></extra>"
+            ),
+        )
+    figure.add_vline(x=wanted, line={"dash": "dot", "width": 1})
+    figure.update_layout(
+        xaxis={"title": "refusal of harmful requests", "range": [-0.03, 1.04]},
+        yaxis={"title": "reasoning (accuracy)"},
+        legend={"orientation": "h", "y": -0.2},
+        margin={"l": 60, "r": 10, "t": 20, "b": 60},
+        height=560,
+    )
+    return figure
