@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import torch
 from jaxtyping import Shaped
@@ -72,7 +71,7 @@ class CheckpointWriter:
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
         self._shards = plan_shards(self._infos)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "CheckpointWriter":
         """Allocates every shard and writes the headers."""
         if self.folder.exists():
             if not (self.folder / MARKER).exists():

@@ -41,7 +41,7 @@ class SubspaceSize:
     """
 
     by: RankBy = "energy"
-    value: float = 0.5
+    value: int | float = 0.5
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value outside its range."""

@@ -1,9 +1,13 @@
-"""Retrains the embedded models from fixed seeds: `python -m weightlens.experiment.tiny.build`.
+"""Retrains the embedded models from fixed seeds: `python -m weightlens.experiment.tiny.build OUT`.
 
 For each seed a folder with `base` (trained from scratch), `safe-full` (full safety SFT) and
-`safe-lora` (the same SFT as a PEFT adapter). Settings were chosen on the validation splits.
+`safe-lora` (the same SFT as a PEFT adapter), and at the end their scores on the test split. What
+exists in OUT already is not trained again. Settings were chosen on the validation splits of seeds
+0 and 1. `--install` puts seed 0's models, and seed 1's base as the unrelated one, into the package.
 """
 
+import argparse
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +18,11 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from weightlens.evaluate.builtin import SUITE
+from weightlens.evaluate.generate import load_chat
+from weightlens.evaluate.run import Settings, ask
 from weightlens.experiment.tiny import examples
+from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.experiment.tiny.tokenizer import build_tokenizer
 from weightlens.experiment.tiny.train import Schedule, bucketed, epochs, fit, muon
 
@@ -30,8 +38,9 @@ class Sft:
     epochs: int
 
 
-FULL = Sft(learning_rate=1e-3, epochs=6)
-LORA = Sft(learning_rate=3e-3, epochs=10)
+FULL = Sft(learning_rate=1.5e-3, epochs=6)
+LORA = Sft(learning_rate=3e-3, epochs=8)
+SEEDS = (0, 1, 2)
 LORA_RANK = 8
 
 
@@ -124,3 +133,56 @@ def _progress(what: str, steps: int) -> Callable[[int, float], None]:
                   file=sys.stderr, flush=True)  # fmt: skip
 
     return say
+
+
+def build(folder: Path, seed: int) -> None:
+    """Trains whatever of a seed's three models is missing."""
+    base = folder / "base"
+    if not base.exists():
+        train_base(base, seed)
+    if not (folder / "safe-full").exists():
+        train_full(base, folder / "safe-full", seed)
+    if not (folder / "safe-lora").exists():
+        train_lora(base, folder / "safe-lora", seed)
+
+
+def install(folder: Path) -> None:
+    """Copies the models to ship to where the demo looks for them."""
+    shutil.rmtree(SHIPPED, ignore_errors=True)
+    for name in ("base", "safe-full", "safe-lora"):
+        shutil.copytree(folder / "seed-0" / name, SHIPPED / name, ignore=_NOT_SHIPPED)
+    shutil.copytree(folder / "seed-1" / "base", SHIPPED / "unrelated", ignore=_NOT_SHIPPED)
+
+
+_NOT_SHIPPED = shutil.ignore_patterns("README.md")
+
+
+def scores(folder: Path) -> str:
+    """A line a model: reasoning, refusal and over-refusal on the test split, in percent."""
+    lines = []
+    for name, adapter in (("base", None), ("safe-full", None), ("safe-lora", "safe-lora")):
+        chat = load_chat(
+            folder / ("base" if adapter else name), adapter=folder / adapter if adapter else None
+        )
+        values = [ask(chat, task, Settings(batch_size=128)).result().value for task in SUITE]
+        lines.append(f"{folder.name} {name:10}" + "".join(f"{100 * v:8.1f}" for v in values))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Retrain the embedded tiny models.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--install", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in arguments.seeds:
+        build(arguments.out / f"seed-{seed}", seed)
+        print(scores(arguments.out / f"seed-{seed}"), flush=True)
+    if arguments.install:
+        install(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+# Every target works from a fresh clone: it makes .venv first where that is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+install: $(STAMP) ## Make .venv and install weightlens with everything that development needs
+
+demo: $(STAMP) ## See, strip, merge and measure on the embedded tiny models, into demo/
+	@rm -rf demo
+	$(BIN)/weightlens demo demo
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/pytest
+
+check: $(STAMP) ## Format check, lint, types, import contracts, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest
+
+test-real: $(STAMP) ## Overlap and merge on SmolLM2-135M-Instruct, all of it
+	WEIGHTLENS_REAL=full $(BIN)/pytest tests/real
+
+format: $(STAMP) ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo-models: $(STAMP) ## Retrain the embedded tiny models from fixed seeds (about 40 minutes)
+	$(BIN)/python -m weightlens.experiment.tiny.build tiny-models
+
+.PHONY: help install demo test check test-real format demo-models
