@@ -28,11 +28,9 @@ _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """The part of adapter_config.json that the arithmetic needs."""
+    """The part of adapter_config.json that the arithmetic needs; ranks are read off the factors."""
 
-    r: int
     alpha: float
-    rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     rslora: bool
     transposed: bool
@@ -157,10 +155,8 @@ def _read_settings(folder: Path) -> LoraSettings:
                 "PEFT and give the result as a full model"
             )
         return LoraSettings(
-            r=int(config["r"]),
             alpha=float(config["lora_alpha"]),
-            rank_pattern=config.get("rank_pattern") or {},
-            alpha_pattern=config.get("alpha_pattern") or {},
+            alpha_pattern={k: float(v) for k, v in (config.get("alpha_pattern") or {}).items()},
             rslora=bool(config.get("use_rslora")),
             transposed=bool(config.get("fan_in_fan_out")),
             base=config.get("base_model_name_or_path"),

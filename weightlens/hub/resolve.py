@@ -32,7 +32,7 @@ def resolve(reference: str) -> Resolved:
 
     Raises ModelNotFound where it is neither a folder nor to be had from the Hub.
     """
-    if Path(reference).exists():
+    if reference and Path(reference).exists():
         return Resolved(reference, _folder(reference))
     for cut in (i for i, character in enumerate(reference) if character == "+"):
         base, adapter = reference[:cut], reference[cut + 1 :]

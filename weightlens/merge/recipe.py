@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from weightlens.errors import RecipeError
 from weightlens.merge.method import PER_SOURCE, MergeMethod
@@ -177,11 +178,12 @@ def resolve(recipe: Recipe, written: Written | None = None) -> Resolution:
     parameters = dict(recipe.parameters)
     transforms = [entry.strip for entry in recipe.transforms]
     if short_form:
+        _check_known(parameters, [*_fields(kind), *Strip.model_fields], written)
         own = {key: parameters.pop(key) for key in list(parameters) if key in Strip.model_fields}
         transforms.insert(0, _strip_from(own, written))
     if transforms and kind.space == "weights":
         raise written.error(("transforms",), f"{name} works on weights; transforms need deltas")
-    method = _method(kind, parameters, listed, written, short_form=short_form)
+    method = _method(kind, parameters, listed, written)
     return Resolution(
         recipe=recipe,
         text=written.text,
@@ -204,15 +206,10 @@ def _method(
     shared: Mapping[str, Parameter],
     listed: Sequence[tuple[int, Source]],
     written: Written,
-    *,
-    short_form: bool,
 ) -> MergeMethod:
-    fields = {f.alias or key: f for key, f in kind.model_fields.items() if key != "method"}
+    fields = _fields(kind)
     per_source = {name for name, f in fields.items() if PER_SOURCE in f.metadata}
-    known = [*fields, *(Strip.model_fields if short_form else ())]
-    for key in shared:
-        if key not in fields:
-            raise written.error(("parameters", key), _unknown(key, known))
+    _check_known(shared, list(fields), written)
     for i, source in listed:
         for key in source.parameters:
             if key not in per_source:
@@ -233,14 +230,28 @@ def _method(
         raise _translated(written, error, ("parameters",), [i for i, _ in listed]) from error
 
 
+def _fields(kind: type[MergeMethod]) -> dict[str, FieldInfo]:
+    """A method's parameters by the names that recipes use."""
+    return {f.alias or key: f for key, f in kind.model_fields.items() if key != "method"}
+
+
+def _check_known(shared: Mapping[str, Parameter], known: Sequence[str], written: Written) -> None:
+    for key in shared:
+        if key not in known:
+            raise written.error(("parameters", key), _unknown(key, known))
+
+
 def _translated(
     written: Written,
     error: ValidationError,
     prefix: Location = (),
     source_indices: Sequence[int] | None = None,
 ) -> RecipeError:
-    """The first of pydantic's complaints, with file, line and the nearest name."""
-    first = error.errors()[0]
+    """One of pydantic's complaints, with file, line and the nearest name.
+
+    A misspelt key first: the key that is missing for it is only its shadow.
+    """
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location: Location = (*prefix, *first["loc"])
     message = str(first["msg"]).removeprefix("Value error, ")
     if source_indices is not None and len(first["loc"]) == 2 and isinstance(first["loc"][1], int):
