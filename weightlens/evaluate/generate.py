@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.quiet import quiet_transformers
 
 THOUGHT_BEGINS = "<think>"
 THOUGHT_ENDS = "</think>"
@@ -123,8 +124,6 @@ def load_chat(
     """
     import transformers
 
-    from weightlens.evaluate.quiet import quiet_transformers
-
     label = label or str(path)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
@@ -148,7 +147,8 @@ def _with_adapter(model: Any, adapter: Path, label: str) -> Any:
         raise EvaluationError(
             f"{label}: adapters are evaluated with peft: pip install 'weightlens-toolkit[align]'"
         ) from error
-    return PeftModel.from_pretrained(model, str(adapter))
+    with quiet_transformers():
+        return PeftModel.from_pretrained(model, str(adapter))
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
