@@ -1,0 +1,67 @@
+"""weightlens: see, strip and merge the overlap between fine-tuning deltas and base weights.
+
+    import weightlens
+
+    report = weightlens.measure_overlap("base", ["tuned", "adapter"])
+    weightlens.run_merge(Path("recipe.yaml"), Path("out"))
+    weightlens.evaluate_models(["base", "out"])
+
+Names are imported when they are first used, so that `import weightlens` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from weightlens.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from weightlens.checkpoint.names import Selection
+    from weightlens.errors import WeightlensError
+    from weightlens.evaluate.result import EvalReport
+    from weightlens.evaluate.run import Settings, evaluate_models
+    from weightlens.merge.engine import merge_state_dicts, run_merge
+    from weightlens.merge.recipe import parse_recipe, read_recipe
+    from weightlens.merge.record import MergeReport
+    from weightlens.spectral.rank import SubspaceSize
+    from weightlens.survey.overlap import measure_overlap
+    from weightlens.survey.result import OverlapReport
+
+_HOMES = {
+    "EvalReport": "weightlens.evaluate.result",
+    "MergeReport": "weightlens.merge.record",
+    "OverlapReport": "weightlens.survey.result",
+    "Selection": "weightlens.checkpoint.names",
+    "Settings": "weightlens.evaluate.run",
+    "SubspaceSize": "weightlens.spectral.rank",
+    "WeightlensError": "weightlens.errors",
+    "evaluate_models": "weightlens.evaluate.run",
+    "measure_overlap": "weightlens.survey.overlap",
+    "merge_state_dicts": "weightlens.merge.engine",
+    "parse_recipe": "weightlens.merge.recipe",
+    "read_recipe": "weightlens.merge.recipe",
+    "run_merge": "weightlens.merge.engine",
+}
+
+__all__ = [
+    "EvalReport",
+    "MergeReport",
+    "OverlapReport",
+    "Selection",
+    "Settings",
+    "SubspaceSize",
+    "WeightlensError",
+    "__version__",
+    "evaluate_models",
+    "measure_overlap",
+    "merge_state_dicts",
+    "parse_recipe",
+    "read_recipe",
+    "run_merge",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'weightlens' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -40,7 +40,7 @@ def base() -> Path:
 
 def full() -> Path:
     """A full fine-tune."""
-    folder = CACHE / f"full-{STEPS}"
+    folder = CACHE / f"full-{STEPS}-1e-4"
     if not (folder / "model.safetensors").exists():
         _save(folder, lambda: _trained(base(), rank=None))
     return folder
@@ -96,7 +96,7 @@ def _trained(folder: Path, *, rank: int | None) -> tuple[object, ...]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     trained = model if rank is None else _with_lora(model, rank)
-    rate = 2e-5 if rank is None else 5e-4
+    rate = 1e-4 if rank is None else 5e-4
     optimiser = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], lr=rate)
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)

@@ -24,6 +24,7 @@ from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import StripSummary, summarise_strips
 from weightlens.report.page import write_story_page
+from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story
 from weightlens.survey import measure_overlap
 from weightlens.version import VERSION
@@ -49,7 +50,7 @@ _STEPS = 14
 
 
 def run_demo(out: Path, *, progress: Progress = lambda step, done, total: None) -> Story:
-    """Runs the story into a folder: demo.html, demo.json, the models, a recipe and its merge.
+    """Runs the story into a folder: page, figure, numbers, the models, a recipe and its merge.
 
     Raises OutputError where the folder holds something already.
     """
@@ -99,6 +100,7 @@ def run_demo(out: Path, *, progress: Progress = lambda step, done, total: None) 
     )
     (out / "demo.json").write_text(story.to_json(), encoding="utf-8")
     write_story_page(story, out / "demo.html")
+    write_story_figure(story, out / "demo.svg")
     progress("done", _STEPS, _STEPS)
     return story
 

@@ -46,7 +46,7 @@ class Variant:
             f"base_model: {base}",
             "models:",
             f"  - model: {tuned}",
-            f"    parameters: {{weight: {weight:g}}}",
+            f"    parameters: {{weight: {weight}}}",
             *transforms,
             "dtype: float32",
             f"out_dtype: {out_dtype}",

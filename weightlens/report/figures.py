@@ -7,10 +7,17 @@ import plotly.graph_objects as go
 from weightlens.report.grid import Grid
 from weightlens.report.story import Curve, Row, frontier
 
-COLOURS = ("#7f8c8d", "#d1495b", "#2e86ab", "#edae49", "#66a182", "#8d5a97")
-"""One a method, told apart by shape and name as well."""
+_SCALING, _COLUMN, _ROW, _OTHER = "#7f8c8d", "#d1495b", "#2e86ab", "#8d5a97"
+_SYMBOLS = {"merge": "circle", "control": "x", "written": "star"}
+_MODEL_SYMBOLS = ("square", "diamond", "triangle-up", "cross")
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+
+def colour_of(method: str) -> str:
+    """The colour of a method by its name: one for each side of a strip, random ones alike."""
+    for word, colour in (("column", _COLUMN), ("row", _ROW), ("scaling", _SCALING)):
+        if word in method:
+            return colour
+    return _OTHER
 
 
 def overlap_heatmap(grid: Grid, title: str) -> Any:
@@ -24,8 +31,7 @@ def overlap_heatmap(grid: Grid, title: str) -> Any:
         y=layers,
         z=values,
         zmin=0,
-        zmid=1,
-        zmax=2.5,
+        zmax=2,  # symmetric, so that chance is white
         colorscale="RdBu_r",
         texttemplate="%{z:.2f}",
         hovertemplate="layer %{y}, %{x}: %{z:.3f} × chance<extra></extra>",
@@ -46,15 +52,15 @@ def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
     Lines are the validation split, markers with error bars the test split.
     """
     figure = go.Figure()
-    for i, curve in enumerate(curves):
+    for curve in curves:
         figure.add_scatter(
             x=[p.refusal for p in curve.points],
             y=[p.reasoning for p in curve.points],
             text=[f"weight {p.weight:g}" for p in curve.points],
             name=f"{curve.name}, by weight",
             mode="lines+markers",
-            marker={"size": 5, "color": COLOURS[i]},
-            line={"width": 1.5, "color": COLOURS[i]},
+            marker={"size": 5, "color": colour_of(curve.name)},
+            line={"width": 1.5, "color": colour_of(curve.name)},
             hovertemplate="%{text}: refusal %{x:.3f}, reasoning %{y:.3f}<extra></extra>",
         )
     best = frontier(curves)
@@ -80,8 +86,8 @@ def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
             mode="markers",
             marker={
                 "size": 11,
-                "symbol": SYMBOLS[i % len(SYMBOLS)],
-                "color": COLOURS[i % len(COLOURS)],
+                "symbol": _SYMBOLS.get(row.kind, _MODEL_SYMBOLS[i % len(_MODEL_SYMBOLS)]),
+                "color": colour_of(row.name),
                 "line": {"width": 1},
             },
             hovertemplate=(

@@ -45,7 +45,7 @@ function themed() {
           'xaxis.zerolinecolor': line, 'yaxis.zerolinecolor': line};
 }
 for (const [id, figure] of Object.entries(FIGURES)) {
-  Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displaylogo: false})
+  Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displayModeBar: false})
     .then(() => Plotly.relayout(id, themed()));
 }
 dark.addEventListener('change', () => {

@@ -199,7 +199,9 @@ def _number(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} %" if value < 10 else f"{value:.0f}×"
 
 
 def _ratio(value: float | None) -> Text:

@@ -1,0 +1,104 @@
+"""Overlap and merge on a real language model: SmolLM2-135M-Instruct and two fine-tunes of it.
+
+WEIGHTLENS_REAL=full compares every matrix with NumPy's SVD and every side of the strip; otherwise
+every fifth layer and one side, in under three minutes.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from reference import overlap_by_svd
+from safetensors.torch import load_file
+from smollm import adapter, base, full
+
+from weightlens.checkpoint.adapter import Adapter
+from weightlens.checkpoint.names import Selection
+from weightlens.merge.engine import run_merge
+from weightlens.merge.record import summarise_strips
+from weightlens.survey import OverlapReport, measure_overlap
+
+pytestmark = pytest.mark.real
+
+EVERYTHING = os.environ.get("WEIGHTLENS_REAL") == "full"
+SELECTION = Selection() if EVERYTHING else Selection(include=r"layers\.\d?[05]\..*_proj")
+SIDES = ("column", "row", "both", "either") if EVERYTHING else ("column",)
+
+
+@pytest.fixture(scope="module")
+def report() -> OverlapReport:
+    found = measure_overlap(base(), [full(), adapter()], selection=SELECTION)
+    for model in found.models:
+        mean = model.summary.all
+        share = "" if mean.rounding_share is None else f", rounding {mean.rounding_share:.2f}"
+        print(
+            f"SmolLM2 {model.kind}: column {mean.column_over_chance:.2f} x chance, "
+            f"row {mean.row_over_chance:.2f} x{share}"
+        )
+    return found
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["full", "lora"])
+def test_every_matrix_reads_like_numpy_reads_it(report: OverlapReport, index: int) -> None:
+    weights = load_file(base() / "model.safetensors")
+    tuned = load_file(full() / "model.safetensors")
+    factors = Adapter(adapter())
+    matrices = report.models[index].matrices
+    assert len(matrices) == (210 if EVERYTHING else 42)
+    for record in matrices:
+        w = weights[record.name].double()
+        if index == 0:
+            delta = tuned[record.name].double() - w
+        else:
+            factored = factors.factored(record.name)
+            delta = factored.scale * factored.b.double() @ factored.a.double()
+        expected = overlap_by_svd(w.numpy(), delta.numpy(), 0.5)
+        assert record.subspace.rank == expected.rank
+        assert record.column.overlap == pytest.approx(expected.column, abs=1e-4)
+        assert record.row.overlap == pytest.approx(expected.row, abs=1e-4)
+        assert record.both.overlap == pytest.approx(expected.both, abs=1e-4)
+        assert record.weighted.column == pytest.approx(expected.weighted_column, abs=1e-4)
+        assert record.weighted.row == pytest.approx(expected.weighted_row, abs=1e-4)
+
+
+def test_every_subspace_is_certified(report: OverlapReport) -> None:
+    for record in report.models[0].matrices:
+        assert record.subspace.angle_bound is not None
+        assert record.subspace.angle_bound < 1e-3
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("source", [full, adapter], ids=["full", "lora"])
+def test_a_strip_removes_the_overlap_and_the_merge_generates(
+    tmp_path: Path, side: str, source: object
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"merge_method: strip\nbase_model: {base()}\nmodels:\n"
+        f"- {{model: {source()}, parameters: {{weight: 1.0}}}}\n"  # type: ignore[operator]
+        f"parameters: {{side: {side}, target: 0}}\nout_dtype: bfloat16\n"
+    )
+    (summary,) = summarise_strips(run_merge(file, tmp_path / "out"))
+    print(
+        f"SmolLM2 strip {side}: {summary.before:.3f} before, {summary.after:.1e} after, "
+        f"{summary.written:.4f} as written, chance {summary.chance:.3f}"
+    )
+    assert summary.matrices == 210
+    assert summary.after < 1e-5
+    assert summary.merged < 1e-5
+    assert summary.written > summary.merged
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is the capital of France?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    with torch.inference_mode():
+        said = model.generate(**asked, max_new_tokens=12, do_sample=False)
+    assert "Paris" in tokenizer.decode(said[0, asked["input_ids"].shape[1] :])
