@@ -15,7 +15,8 @@ def console() -> "Console":
     """Standard output. Honours NO_COLOR; where it is no terminal, lines are 120 wide."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    width = None if sys.stdout.isatty() else 120
+    return Console(width=width, markup=False, emoji=False)
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def progress_bar() -> Iterator["Progress"]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -41,6 +42,17 @@ def progress_bar() -> Iterator["Progress"]:
     with Progress(*columns, console=Console(stderr=True), transient=True,
                   disable=not sys.stderr.isatty()) as bar:  # fmt: skip
         yield bar
+
+
+def check_target(target: str | None) -> None:
+    """Raises OutputError where JSON could not be written; told before the work, not after."""
+    from weightlens.errors import OutputError
+
+    if target is None or target == "-":
+        return
+    file = Path(target)
+    if not target or file.is_dir() or not file.absolute().parent.is_dir():
+        raise OutputError(f"--json {target!r}: not a file in a folder that exists")
 
 
 def write_json(text: str, target: str) -> None:

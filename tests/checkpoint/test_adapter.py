@@ -116,3 +116,47 @@ def test_an_adapter_without_weights_or_settings_is_refused(folders: Folders) -> 
     (folders.adapter / "adapter_config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="not an adapter configuration"):
         Adapter(folders.adapter)
+
+
+def test_weights_that_peft_saves_below_an_adapter_take_the_place_of_the_base(
+    folders: Folders,
+) -> None:
+    """LoRA on the embeddings: PEFT saves their base_layer too, and the factors go on top."""
+    at = "base_model.model.model.embed_tokens"
+    tensors = load_file(folders.adapter / "adapter_model.safetensors")
+    weight, a, b = torch.ones(32, 24), torch.ones(2, 32), torch.full((24, 2), 0.5)
+    tensors[f"{at}.base_layer.weight"] = weight
+    tensors[f"{at}.lora_embedding_A"], tensors[f"{at}.lora_embedding_B"] = a, b
+    save_file(tensors, folders.adapter / "adapter_model.safetensors")
+    base = FolderWeights(folders.base)
+    model = open_model(folders.adapter)
+    model.check_against(base)
+    expected = weight + (8 / 2) * (b @ a).T
+    assert torch.allclose(model.tensor("model.embed_tokens.weight", base), expected)
+
+
+def test_an_adapter_that_unties_the_head_is_refused(folders: Folders, tmp_path: Path) -> None:
+    from checkpoints import write_model
+
+    tied = {n: t for n, t in llama_tensors(0).items() if n != "lm_head.weight"}
+    base = FolderWeights(write_model(tmp_path / "tied", tied))
+    tensors = load_file(folders.adapter / "adapter_model.safetensors")
+    tensors["base_model.model.model.embed_tokens.weight"] = torch.ones(32, 24)
+    save_file(tensors, folders.adapter / "adapter_model.safetensors")
+    with pytest.raises(AdapterMismatch, match="unties"):
+        Adapter(folders.adapter).check_fits(base)
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora", "loftq"])
+def test_initialisations_that_change_the_base_are_refused(folders: Folders, start: str) -> None:
+    with pytest.raises(UnsupportedTensor, match=start):
+        configured(folders, init_lora_weights=start)
+
+
+@pytest.mark.parametrize(
+    "config", ["[]", '{"r": 4}', '{"lora_alpha": 8, "alpha_pattern": {"(": 1}}']
+)
+def test_odd_settings_are_an_error_of_the_input(folders: Folders, config: str) -> None:
+    (folders.adapter / "adapter_config.json").write_text(config)
+    with pytest.raises(CheckpointError, match="not an adapter configuration"):
+        Adapter(folders.adapter)

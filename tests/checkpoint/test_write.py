@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from weightlens.checkpoint.layout import TensorInfo, scan_folder
-from weightlens.checkpoint.write import CheckpointWriter, plan_shards
+from weightlens.checkpoint.write import CheckpointWriter, check_output, plan_shards
 from weightlens.errors import OutputError
 
 TENSORS = {
@@ -96,3 +96,43 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputError, match="is a file"):
         CheckpointWriter(tmp_path / "out", INFOS)
+
+
+def test_a_second_run_into_the_same_output_is_refused(tmp_path: Path) -> None:
+    with CheckpointWriter(tmp_path / "out", INFOS) as writer:
+        with (
+            pytest.raises(OutputError, match="another run"),
+            CheckpointWriter(tmp_path / "out", INFOS),
+        ):
+            pass
+        for name, tensor in TENSORS.items():
+            writer.write(name, tensor)
+    assert torch.equal(load_file(tmp_path / "out" / "model.safetensors")["a"], TENSORS["a"])
+
+
+def test_an_output_behind_a_link_is_written_where_it_points(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with CheckpointWriter(tmp_path / "link", INFOS) as writer:
+        for name, tensor in TENSORS.items():
+            writer.write(name, tensor)
+    assert (tmp_path / "real" / "model.safetensors").exists()
+    assert {p.name for p in tmp_path.iterdir()} == {"real", "link"}
+
+
+def test_only_an_earlier_merge_is_ever_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "precious"
+    out.mkdir()
+    (out / "thesis.tex").touch()
+    with pytest.raises(OutputError, match="no earlier merge"):
+        check_output(out, overwrite=True)
+    (out / "weightlens.json").touch()
+    check_output(out, overwrite=True)
+    (out / "base").mkdir()
+    with pytest.raises(OutputError, match="holds the source"):
+        check_output(out, overwrite=True, sources=[out / "base"])
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be used"):
+        check_output(tmp_path / ("x" * 300), overwrite=False)

@@ -44,6 +44,15 @@ def test_overlap_prints_tables_and_writes_json(folders: Folders, tmp_path: Path)
     assert len(json.loads(target.read_text())["models"]) == 2
 
 
+def test_names_in_brackets_are_names(folders: Folders, tmp_path: Path) -> None:
+    """rich would read them as markup."""
+    (tmp_path / "full[v2][").mkdir()
+    odd = folders.full.rename(tmp_path / "full[v2][" / "b]")
+    done = runner.invoke(app, ["overlap", str(folders.base), str(odd)])
+    assert done.exit_code == 0
+    assert "full[v2][/b]" in done.output.replace("\n", "")
+
+
 def test_json_to_standard_output_is_json_alone(folders: Folders) -> None:
     done = runner.invoke(app, ["overlap", str(folders.base), str(folders.full), "--json", "-"])
     assert json.loads(done.stdout)["schema"] == "weightlens.overlap/1"
@@ -101,6 +110,7 @@ def test_bad_models_get_one_line_and_exit_code_2(folders: Folders, tmp_path: Pat
     )
     assert "give one of" in one_line(["overlap", base, base, "--rank", "3", "--energy", "0.5"])
     assert "--energy" in one_line(["overlap", base, base, "--energy", "1.5"])
+    assert "--json" in one_line(["overlap", base, base, "--json", str(tmp_path / "no" / "x.json")])
     assert "no regular expression" in one_line(["overlap", base, base, "--include", "("])
 
 

@@ -109,6 +109,38 @@ def test_a_model_without_chat_template_is_refused(tmp_path: Path) -> None:
         load_chat(tmp_path / "m")
 
 
+def test_damaged_models_are_refused_rather_than_scored(tmp_path: Path) -> None:
+    """transformers would fill what is missing with random numbers and answer anyway."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from weightlens.errors import AdapterMismatch, CheckpointError
+
+    folder = tmp_path / "m"
+    shutil.copytree(SHIPPED / "base", folder)
+    file, name = folder / "model.safetensors", "model.layers.2.mlp.up_proj.weight"
+    tensors = load_file(file)
+    save_file({n: t for n, t in tensors.items() if n != name}, file, metadata={"format": "pt"})
+    with pytest.raises(EvaluationError, match=rf"{name} is missing"):
+        load_chat(folder)
+    broken = tensors | {name: torch.full_like(tensors[name], torch.nan)}
+    save_file(broken, file, metadata={"format": "pt"})
+    with pytest.raises(EvaluationError, match=rf"{name} holds NaN"):
+        load_chat(folder)
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_chat(folder)
+    factors = load_file(SHIPPED / "safe-lora" / "adapter_model.safetensors")
+    other = {n.replace("q_proj", "w_proj"): t for n, t in factors.items()}
+    shutil.copytree(SHIPPED / "safe-lora", tmp_path / "a")
+    save_file(other, tmp_path / "a" / "adapter_model.safetensors")
+    with pytest.raises(AdapterMismatch, match="w_proj"):
+        load_chat(SHIPPED / "base", adapter=tmp_path / "a")
+    with pytest.raises(EvaluationError, match="foo"):
+        load_chat(SHIPPED / "base", device="foo")
+
+
 def test_unknown_suites_and_doubled_models_are_refused() -> None:
     with pytest.raises(EvaluationError, match="no suite"):
         evaluate_models([str(SHIPPED / "base")], suite="nonsense")

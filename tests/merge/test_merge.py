@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.read import FolderWeights
-from weightlens.errors import InputError, NonFiniteTensor, OutputError
+from weightlens.errors import InputError, NonFiniteTensor, OutputError, TensorMissing
 from weightlens.merge import engine
 from weightlens.merge.engine import merge_state_dicts, run_merge
 from weightlens.merge.recipe import parse_recipe
@@ -351,3 +351,38 @@ def test_an_adapter_merges_like_peft_merges_it(tmp_path: Path) -> None:
     theirs = model.merge_and_unload().state_dict()
     assert Adapter(adapter).settings.rslora
     assert all(torch.allclose(out[n], theirs[n], atol=1e-6) for n in out)
+
+
+def test_a_head_of_its_own_is_not_lost_in_a_tied_output(tmp_path: Path) -> None:
+    untied = llama_tensors(0)
+    tied = {n: t for n, t in untied.items() if n != "lm_head.weight"}
+    folders = Folders(
+        write_model(tmp_path / "tied", tied), write_model(tmp_path / "own", untied), tmp_path
+    )
+    with pytest.raises(TensorMissing, match=r"lm_head\.weight of .* the merge would lose it"):
+        merged(tmp_path, task_arithmetic(folders, folders.full))
+    copied = untied | {"lm_head.weight": untied["model.embed_tokens.weight"].clone()}
+    folders = Folders(folders.base, write_model(tmp_path / "copy", copied), tmp_path)
+    out, _ = merged(tmp_path, task_arithmetic(folders, folders.full))
+    assert "lm_head.weight" not in out
+
+
+def test_numbers_beyond_the_output_type_stop_the_merge(tmp_path: Path) -> None:
+    base = llama_tensors(0)
+    base["model.norm.weight"] = torch.full((24,), 1e5)
+    folders = Folders(
+        write_model(tmp_path / "b", base), write_model(tmp_path / "t", moved(base, 1)), tmp_path
+    )
+    with pytest.raises(NonFiniteTensor, match=r"model\.norm\.weight.*float16"):
+        merged(tmp_path, task_arithmetic(folders, folders.full, extra="out_dtype: float16"))
+    with pytest.raises(NonFiniteTensor, match=r"beyond torch\.float16"):
+        merged(tmp_path, task_arithmetic(folders, folders.full, extra="dtype: float16"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_integers_are_copied_and_empty_tensors_survive(tmp_path: Path) -> None:
+    base = llama_tensors(0) | {"ids": torch.arange(4), "none": torch.zeros(0, 3)}
+    recipe = "merge_method: linear\nmodels: [{model: b}]\nparameters: {weight: 1}"
+    out, _ = merge_state_dicts(parse_recipe(recipe), {"b": base})
+    assert torch.equal(out["ids"], base["ids"])
+    assert out["none"].shape == (0, 3)

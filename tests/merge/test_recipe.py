@@ -102,6 +102,19 @@ STRIP = "merge_method: strip\nbase_model: b\n" + MODELS
         (HEAD + MODELS + "dtype: float31\n", r"r.yaml:6: dtype: .*'float32'"),
         (HEAD + "merge_method: linear\n" + MODELS, r"r.yaml:3: merge_method: given twice"),
         (HEAD + "models: [\n", r"r.yaml:4: not valid YAML"),
+        (HEAD + "a: &a [*a]\n", r"r.yaml: nested too deeply|not valid YAML"),
+        ("merge_method: 2001-99-99\n", r"r.yaml: not valid YAML"),
+        (
+            HEAD + "models:\n- model: t\n  parameters: {weight: [0, 1]}\n",
+            r"r.yaml:5: models.0.parameters.weight: must be a number",
+        ),
+        (HEAD + "models:\n- model: t\n  parameters: {weight: .nan}\n", r"r.yaml:5: .*finite"),
+        (
+            STRIP + "parameters: {target: chanse}\n",
+            r"r.yaml:6: .*target: must be a number or chance",
+        ),
+        (HEAD + MODELS + "tokenizer_source: union\n", r"r.yaml:6: .*not carry out yet"),
+        ("merge_method: linear\nbase_model: ''\n" + MODELS, r"r.yaml:2: base_model: .*1 character"),
         ("- a\n- b\n", r"r.yaml:1: a recipe is a mapping"),
         ("", r"r.yaml:1: a recipe is a mapping"),
         (

@@ -141,6 +141,23 @@ def test_a_matrix_of_zeros_and_single_rows_and_columns_survive() -> None:
     assert OverlapReport.model_validate_json(report.to_json()) == report
 
 
+def test_one_matrix_of_zeros_does_not_blank_the_means(folders: Folders) -> None:
+    base = llama_tensors(0)
+    base["model.layers.0.mlp.up_proj.weight"].zero_()
+    (model,) = measure_overlap(base, [moved(llama_tensors(0), 1)]).models
+    assert model.summary.all.weighted_column_over_chance is not None
+
+
+def test_convolutions_and_integers_are_skipped_with_a_reason(generator: torch.Generator) -> None:
+    base = {"layers.0.mixer.conv1d.weight": torch.randn(8, 1, 4, generator=generator),
+            "layers.0.ids": torch.ones(4, 4, dtype=torch.int64),
+            "layers.0.up.weight": torch.randn(6, 7, generator=generator)}  # fmt: skip
+    (model,) = measure_overlap(base, [base]).models
+    assert {s.name: s.reason for s in model.skipped} == {
+        "layers.0.mixer.conv1d.weight": "convolution", "layers.0.ids": "integers",
+    }  # fmt: skip
+
+
 def test_json_has_the_fields_of_the_schema(folders: Folders) -> None:
     import json
 
@@ -187,8 +204,9 @@ def test_embeddings_are_measured_when_asked_for(folders: Folders) -> None:
         ("transformer.h.11.attn.c_attn.weight", Place(11, "attn.c_attn", None)),
         ("model.layers.0.mlp.experts.5.up_proj.weight", Place(0, "mlp.experts.up_proj", 5)),
         ("model.layers.0.mlp.experts.gate_up_proj", Place(0, "mlp.experts.gate_up_proj", None)),
+        ("vision.encoder.layers.0.q.weight", Place(0, "vision.encoder.q", None)),
         ("lm_head.weight", Place(None, "lm_head", None)),
-        ("bert.encoder.layer.2.output.dense.weight", Place(2, "output.dense", None)),
+        ("bert.encoder.layer.2.output.dense.weight", Place(2, "bert.encoder.output.dense", None)),
     ],
 )
 def test_names_say_layer_module_and_expert(name: str, place: Place) -> None:

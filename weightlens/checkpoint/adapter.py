@@ -6,16 +6,15 @@ arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732). Names in the file begin
 `base_model.model.`; without it they are those of the base's modules.
 """
 
-import json
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
 
 from weightlens.checkpoint.layout import TensorInfo, read_header
-from weightlens.checkpoint.read import FolderWeights, Weights
+from weightlens.checkpoint.lora_settings import read_settings
+from weightlens.checkpoint.read import TIED, FolderWeights, Weights
 from weightlens.delta import Factored
 from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
 
@@ -26,24 +25,6 @@ _PREFIX = "base_model.model."
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?$")
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    """The part of adapter_config.json that the arithmetic needs; ranks are read off the factors."""
-
-    alpha: float
-    alpha_pattern: Mapping[str, float]
-    rslora: bool
-    transposed: bool
-    """fan_in_fan_out: the base stores its matrices as in x out (GPT-2's Conv1D)."""
-    base: str | None
-    """base_model_name_or_path, for messages."""
-
-    def scale(self, module: str, rank: int) -> float:
-        """The factor before B @ A of a module whose factors have `rank` columns."""
-        alpha = _by_pattern(self.alpha_pattern, module, self.alpha)
-        return alpha / math.sqrt(rank) if self.rslora else alpha / rank
-
-
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds a PEFT adapter."""
     return (folder / CONFIG_FILE).is_file()
@@ -52,13 +33,14 @@ def is_adapter(folder: Path) -> bool:
 class Adapter:
     """Factored deltas by the name of the base tensor that they change.
 
-    replaced: whole tensors that take the base's place (`modules_to_save`, trained biases).
+    replaced: whole tensors that take the base's place (`modules_to_save`, trained biases); a
+    factored delta of the same name goes on top of them.
     """
 
     def __init__(self, folder: Path) -> None:
         """Raises CheckpointError for a damaged folder, UnsupportedTensor for what is not LoRA."""
         self.folder = folder
-        self.settings = _read_settings(folder)
+        self.settings = read_settings(folder / CONFIG_FILE)
         file = folder / WEIGHTS_FILE
         if not file.is_file():
             raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
@@ -72,7 +54,8 @@ class Adapter:
                 raise CheckpointError(f"{file}: {module} has lora_{min(sides)} but not its partner")
 
     def _sort_in(self, stored: str) -> None:
-        name = stored.removeprefix(_PREFIX)
+        # PEFT says base_layer where it saves the weight below an adapter as well
+        name = stored.removeprefix(_PREFIX).replace(".base_layer.", ".")
         if "lora_magnitude_vector" in name:
             raise UnsupportedTensor(
                 f"{self.folder}: a DoRA adapter ({stored}); its delta is not low-rank: "
@@ -116,7 +99,7 @@ class Adapter:
             return inputs, outputs
         return outputs, inputs
 
-    def replacement(self, name: str) -> Any:
+    def replacement(self, name: str) -> Float[Tensor, "..."]:
         """A whole tensor that takes the place of the base's, float32."""
         return self._weights.read(self.replaced[name])
 
@@ -129,6 +112,13 @@ class Adapter:
         made_for = f" (it was made for {self.settings.base})" if self.settings.base else ""
         shapes: dict[str, tuple[int, ...]] = {n: self.shape(n) for n in self._factors}
         shapes |= {name: self.replacement_info(name).shape for name in self.replaced}
+        for head, embedding in TIED.items():
+            if head not in base.infos and (embedding in self.replaced or head in shapes):
+                raise AdapterMismatch(
+                    f"{self.folder}: changes {head if head in shapes else embedding}, but "
+                    f"{base.label} ties {head} to {embedding} and the adapter unties them; merge "
+                    "it into its base with PEFT and give the result as a full model"
+                )
         for name, shape in shapes.items():
             info = base.infos.get(name)
             if info is None:
@@ -140,37 +130,6 @@ class Adapter:
                     f"{self.folder}: changes {name} as {_times(shape)}, but it is "
                     f"{_times(info.shape)} in {base.label}{made_for}"
                 )
-
-
-def _read_settings(folder: Path) -> LoraSettings:
-    file = folder / CONFIG_FILE
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        kind = config.get("peft_type", "LORA")
-        if kind != "LORA":
-            raise UnsupportedTensor(f"{file}: a {kind} adapter; only LoRA is understood")
-        if config.get("use_dora"):
-            raise UnsupportedTensor(
-                f"{file}: a DoRA adapter; its delta is not low-rank: merge it into its base with "
-                "PEFT and give the result as a full model"
-            )
-        return LoraSettings(
-            alpha=float(config["lora_alpha"]),
-            alpha_pattern={k: float(v) for k, v in (config.get("alpha_pattern") or {}).items()},
-            rslora=bool(config.get("use_rslora")),
-            transposed=bool(config.get("fan_in_fan_out")),
-            base=config.get("base_model_name_or_path"),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file}: not an adapter configuration ({error!r})") from error
-
-
-def _by_pattern(pattern: Mapping[str, float], module: str, default: float) -> float:
-    """The value whose key is the module's name or the end of it, as PEFT matches patterns."""
-    for key, value in pattern.items():
-        if re.match(rf"(.*\.)?({key})$", module):
-            return float(value)
-    return default
 
 
 def _times(shape: tuple[int, ...]) -> str:

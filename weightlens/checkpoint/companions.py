@@ -43,6 +43,8 @@ def _set_dtype(file: Path, name: str) -> None:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{file.name}: not valid JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{file.name}: a config is a mapping")
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
     config[key] = name
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

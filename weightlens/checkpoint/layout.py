@@ -30,6 +30,10 @@ DTYPES: dict[str, torch.dtype] = {
 DTYPE_NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
 
 
+_DAMAGED = (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What reading a header or index raises where it is not what it should be."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Shape and dtype of one tensor."""
@@ -83,7 +87,7 @@ def _scan_shards(folder: Path) -> dict[str, StoredTensor]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = {str(name): str(shard) for name, shard in weight_map.items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, *_DAMAGED) as error:
         raise CheckpointError(f"{index}: not a safetensors index ({error})") from error
     headers: dict[str, dict[str, StoredTensor]] = {}
     for shard in sorted(set(shards.values())):
@@ -121,7 +125,14 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
             name: (str(e["dtype"]), tuple(map(int, e["shape"])), tuple(map(int, e["data_offsets"])))
             for name, e in header.items()
         }
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(f"{file}: damaged header ({error})") from error
     return _placed(file, entries, first=8 + length, size=size)
 

@@ -49,10 +49,10 @@ class Model:
 
     def tensor(self, name: str, base: Weights) -> Float[Tensor, "..."]:
         """The weight in float32, adapter applied."""
-        weights = self.weights or base
         if self.adapter is not None and name in self.adapter.replaced:
-            return self.adapter.replacement(name).reshape(weights.infos[name].shape)
-        tensor = weights.read(name)
+            tensor = self.adapter.replacement(name)
+        else:
+            tensor = (self.weights or base).read(name)
         if self.adapter is not None and name in self.adapter.names:
             tensor = tensor + self.adapter.factored(name).dense()
         return tensor
@@ -62,9 +62,10 @@ class Model:
 
         Factored where the model is the base itself with an adapter on top.
         """
-        same = self.weights is None or self.weights is base
-        if self.adapter is not None and name in self.adapter.replaced:
+        replaced = self.adapter is not None and name in self.adapter.replaced
+        if replaced:
             return Dense(self.tensor(name, base) - base_tensor)
+        same = self.weights is None or self.weights is base
         low_rank: Factored | None = None
         if self.adapter is not None and name in self.adapter.names:
             low_rank = self.adapter.factored(name)

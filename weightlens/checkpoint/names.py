@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from weightlens.checkpoint.layout import TensorInfo
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks?|layer)\.(\d+)\.(.+)$")
+_LAYER = re.compile(
+    r"^(?:(?P<stack>.+?)\.)?(?:layers|h|blocks?|layer)\.(?P<layer>\d+)\.(?P<rest>.+)$"
+)
+_ONLY_STACK = {None, "model", "transformer", "gpt_neox", "model.decoder", "model.language_model"}
+"""Prefixes of the language model's own layers; any other (a vision tower's) stays in the module."""
 _EXPERT = re.compile(r"\bexperts\.(\d+)\.")
 _EMBEDDING = re.compile(
     r"(?:^|\.)(embed_tokens|embed_in|embed_out|lm_head|wte|wpe|shared|word_embeddings"
@@ -16,7 +20,11 @@ _EMBEDDING = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the model a tensor sits. module: the name below the layer, without `.weight`."""
+    """Where in the model a tensor sits.
+
+    module: the name below the layer without `.weight`, after that of the stack of layers where it
+    is not the language model's.
+    """
 
     layer: int | None
     module: str
@@ -27,7 +35,9 @@ def place_of(name: str) -> Place:
     """Layer, module and expert of a tensor; the layer is None outside the stack of layers."""
     stem = name.removesuffix(".weight")
     found = _LAYER.search(stem)
-    layer, module = (int(found[1]), found[2]) if found else (None, stem)
+    layer, module = (int(found["layer"]), found["rest"]) if found else (None, stem)
+    if found and found["stack"] not in _ONLY_STACK:
+        module = f"{found['stack']}.{module}"
     expert = _EXPERT.search(module)
     return Place(
         layer,
@@ -50,6 +60,10 @@ class Selection:
         """Why a tensor is not measured; None where it is."""
         if len(info.shape) not in (2, 3) or min(info.shape) == 0:
             return f"not a matrix ({len(info.shape)} dimensions)"
+        if not info.dtype.is_floating_point:
+            return "integers"
+        if len(info.shape) == 3 and min(info.shape[1:]) == 1:
+            return "convolution"
         if self.exclude is not None and re.search(self.exclude, name):
             return "excluded"
         if self.include is not None:

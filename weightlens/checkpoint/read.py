@@ -60,6 +60,11 @@ class Weights(ABC):
             )
         tensor = (stored if self.read_as is None else stored.to(self.read_as)).float()
         if not torch.isfinite(tensor).all():
+            if torch.isfinite(stored).all():
+                raise NonFiniteTensor(
+                    f"{self.label}: {name} holds numbers beyond {self.read_as or torch.float32}; "
+                    "choose a wider dtype"
+                )
             kind = "NaN" if torch.isnan(tensor).any() else "Inf"
             raise NonFiniteTensor(f"{self.label}: {name} holds {kind}; a merge would spread it")
         return tensor

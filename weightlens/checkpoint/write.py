@@ -6,11 +6,12 @@ is too small is found at once.
 """
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,9 @@ from weightlens.checkpoint.layout import DTYPE_NAMES, INDEX_FILE, SINGLE_FILE, T
 from weightlens.errors import OutputError
 
 SHARD_BYTES = 5_000_000_000
+PROVENANCE_FILE = "weightlens.json"
+"""Lies beside the weights of every merge: how it was made."""
+
 MARKER = ".weightlens-partial"
 """Lies in a folder that a run is filling; only folders with it are ever cleared away."""
 
@@ -63,29 +67,46 @@ class CheckpointWriter:
         self, out: Path, infos: Mapping[str, TensorInfo], *, overwrite: bool = False
     ) -> None:
         """Raises OutputError where OUT holds something and overwrite is not set."""
-        self.out, self._infos, self._overwrite = out, dict(infos), overwrite
         check_output(out, overwrite=overwrite)
-        self.folder = out.with_name(out.name + ".partial")
+        self.out, self._infos = out.resolve(), dict(infos)
+        self.folder = self.out.with_name(self.out.name + ".partial")
+        self._lock: int | None = None
         self._files: dict[str, int] = {}
         self._offsets: dict[str, tuple[int, int]] = {}
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
         self._shards = plan_shards(self._infos)
 
     def __enter__(self) -> "CheckpointWriter":
-        """Allocates every shard and writes the headers."""
+        """Allocates every shard and writes the headers.
+
+        Raises OutputError where another run is filling the same folder, or something else is.
+        """
         if self.folder.exists():
-            if not (self.folder / MARKER).exists():
-                raise OutputError(f"{self.folder}: exists and is not ours; move it away")
-            shutil.rmtree(self.folder)
+            self._clear_stale()
         try:
             self.folder.mkdir(parents=True)
-            (self.folder / MARKER).touch()
+            self._lock = os.open(self.folder / MARKER, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for shard in self._shards:
                 self._open(shard)
         except OSError as error:
             self._abandon()
             raise self._explained(error) from error
         return self
+
+    def _clear_stale(self) -> None:
+        """Removes what a killed run of ours left behind; its lock died with it."""
+        marker = self.folder / MARKER
+        if not marker.exists():
+            raise OutputError(f"{self.folder}: exists and is not ours; move it away")
+        lock = os.open(marker, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{self.out}: another run is filling it") from None
+        finally:
+            os.close(lock)
+        shutil.rmtree(self.folder)
 
     def _open(self, shard: Shard) -> None:
         header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -147,14 +168,11 @@ class CheckpointWriter:
     def _finish(self) -> None:
         for file in self._files.values():
             os.fsync(file)
-            os.close(file)
-        self._files.clear()
         if len(self._shards) > 1:
             total = sum(info.nbytes for info in self._infos.values())
             weight_map = {name: s.file for s in self._shards for name in s.tensors}
             index = {"metadata": {"total_size": total}, "weight_map": weight_map}
             (self.folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
-        (self.folder / MARKER).unlink()
         if self.out.exists() and any(self.out.iterdir()):
             old = self.out.with_name(self.out.name + ".replaced")
             self.out.rename(old)
@@ -162,11 +180,19 @@ class CheckpointWriter:
             shutil.rmtree(old)
         else:
             self.folder.rename(self.out)
+        (self.out / MARKER).unlink()
+        self._close()
 
-    def _abandon(self) -> None:
+    def _close(self) -> None:
         for file in self._files.values():
             os.close(file)
         self._files.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _abandon(self) -> None:
+        self._close()
         if (self.folder / MARKER).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -180,10 +206,30 @@ class CheckpointWriter:
         return OutputError(f"{self.out}: cannot be written ({error.strerror}: {error.filename})")
 
 
-def check_output(out: Path, *, overwrite: bool) -> None:
-    """Raises OutputError where OUT is a file, or a folder with something in it."""
-    if out.is_dir():
-        if any(out.iterdir()) and not overwrite:
-            raise OutputError(f"{out}: exists and is not empty; choose another or --overwrite")
-    elif out.exists():
-        raise OutputError(f"{out}: exists and is a file")
+def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) -> None:
+    """Raises OutputError unless OUT is new, an empty folder, or an earlier merge to be replaced.
+
+    sources: folders that are read; replacing one of them is refused.
+    """
+    try:
+        place = out.resolve()
+        if place.is_mount():
+            raise OutputError(f"{out}: is a mount point; choose a new folder below it")
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{out}: exists and is a file")
+        occupied = place.exists() and any(place.iterdir())
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be used ({error.strerror})") from error
+    if not occupied:
+        return
+    if not overwrite:
+        raise OutputError(f"{out}: exists and is not empty; choose another or --overwrite")
+    if not (place / PROVENANCE_FILE).is_file():
+        raise OutputError(
+            f"{out}: is no earlier merge (no {PROVENANCE_FILE} in it), so it is not overwritten"
+        )
+    for source in sources:
+        if place in (source.resolve(), *source.resolve().parents):
+            raise OutputError(f"{out}: holds the source {source}, so it is not overwritten")
+    if place.with_name(place.name + ".replaced").exists():
+        raise OutputError(f"{place.name}.replaced: is in the way of --overwrite; move it away")

@@ -1,13 +1,15 @@
 """Greedy answers from a causal language model, in batches of like length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weightlens.errors import EvaluationError
+from weightlens.checkpoint.adapter import Adapter
+from weightlens.checkpoint.read import FolderWeights
+from weightlens.errors import EvaluationError, WeightlensError
 from weightlens.evaluate.quiet import quiet_transformers
 
 THOUGHT_BEGINS = "<think>"
@@ -119,25 +121,45 @@ def load_chat(
 ) -> Chat:
     """Loads a model folder with transformers (and an adapter with PEFT, kept apart).
 
-    bfloat16 on CUDA where there is one, float32 on the CPU. Raises EvaluationError for a folder
-    that transformers cannot load.
+    bfloat16 on CUDA where there is one, float32 on the CPU. Raises CheckpointError for damaged
+    weights, AdapterMismatch for an adapter that does not fit, EvaluationError for what
+    transformers cannot load, or loads with tensors missing or not finite.
     """
     import transformers
 
     label = label or str(path)
+    weights = FolderWeights(path)  # a damaged file is told here, by name
+    if adapter is not None:
+        Adapter(adapter).check_fits(weights)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-            model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError, KeyError) as error:
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, output_loading_info=True
+            )
+        model, loading = loaded
+        placed: Any = model if adapter is None else _with_adapter(model, adapter, label)
+        placed = placed.to(device)
+    except WeightlensError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
         raise EvaluationError(f"{label}: transformers cannot load it ({reason})") from error
-    if adapter is not None:
-        model = _with_adapter(model, adapter, label)
-    placed: Any = model
-    return Chat(placed.to(device), tokenizer, label)
+    _check_whole(placed, loading, label)
+    return Chat(placed, tokenizer, label)
+
+
+def _check_whole(model: Any, loading: Mapping[str, Any], label: str) -> None:
+    """transformers fills what a checkpoint lacks with random numbers: scores of those mean
+    nothing."""
+    absent = sorted(map(str, loading.get("missing_keys", ())))
+    if absent:
+        raise EvaluationError(f"{label}: {absent[0]} is missing from its weights")
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise EvaluationError(f"{label}: {name} holds NaN or Inf")
 
 
 def _with_adapter(model: Any, adapter: Path, label: str) -> Any:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from weightlens.checkpoint.companions import content_hash
-from weightlens.errors import EvaluationError
+from weightlens.errors import EvaluationError, OutputError
 from weightlens.evaluate.builtin import SUITE
 from weightlens.evaluate.generate import Answer, Chat, load_chat
 from weightlens.evaluate.result import Draw, EvalReport, ModelResult, PairResult, TaskResult
@@ -145,14 +145,16 @@ def evaluate_models(
         raise EvaluationError("a model is named twice")
     located = [resolve(name) for name in models]
     scored: dict[str, list[Scored]] = {}
-    for at in located:
+    if out is not None:
+        _make_folder(out)
+    for number, at in enumerate(located):
         chat = load_chat(at.path, adapter=at.adapter, label=at.label, device=settings.device)
         scored[at.label] = [
             ask(chat, task, settings, partial(progress, at.label, task.name))
             for task in SUITES[suite]
         ]
-    if out is not None:
-        _write_draws(out, scored)
+        if out is not None:
+            _write_draws(out, f"{number}-{at.path.name}", scored[at.label])
     return EvalReport(
         weightlens=VERSION,
         suite=suite,
@@ -193,10 +195,14 @@ def compare_with_first(scored: dict[str, list[Scored]]) -> Iterator[PairResult]:
             )
 
 
-def _write_draws(out: Path, scored: dict[str, list[Scored]]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for number, (name, results) in enumerate(scored.items()):
-        stem = f"{number}-{Path(name).name}"
-        for result in results:
-            lines = "".join(draw.model_dump_json() + "\n" for draw in result.draws)
-            (out / f"{stem}.{result.task.name}.jsonl").write_text(lines, encoding="utf-8")
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made a folder ({error.strerror})") from error
+
+
+def _write_draws(out: Path, stem: str, results: Sequence[Scored]) -> None:
+    for result in results:
+        lines = "".join(draw.model_dump_json() + "\n" for draw in result.draws)
+        (out / f"{stem}.{result.task.name}.jsonl").write_text(lines, encoding="utf-8")

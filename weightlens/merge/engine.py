@@ -11,9 +11,9 @@ from weightlens.checkpoint.companions import content_hash, copy_companions
 from weightlens.checkpoint.model import Model, open_model
 from weightlens.checkpoint.names import Selection, place_of
 from weightlens.checkpoint.read import MemoryWeights
-from weightlens.checkpoint.write import CheckpointWriter, check_output
+from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.delta import Delta, Dense
-from weightlens.errors import InputError
+from weightlens.errors import InputError, NonFiniteTensor
 from weightlens.hub import Resolved
 from weightlens.hub import resolve as resolve_model
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
@@ -25,8 +25,6 @@ from weightlens.version import VERSION
 
 BLOCK = 1 << 20
 """Entries that stream through memory at a time: they fit the processor's cache."""
-
-PROVENANCE_FILE = "weightlens.json"
 
 Progress = Callable[[int, int, str], None]
 """Told the tensors done, their total, and the name of the one in hand."""
@@ -41,10 +39,23 @@ class Run:
         self.records: list[MatrixRecord] = []
 
     def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "..."]]]:
-        """The output of a job in its final dtype: (position of the first entry, entries)."""
+        """The output of a job in its final dtype: (position of the first entry, entries).
+
+        Raises NonFiniteTensor where finite inputs come to NaN or Inf, as in an overflow of float16.
+        """
         if job.kind == "copy":
             yield 0, self.plan.base.stored(job.name)
-        elif job.kind == "stream":
+            return
+        for start, block in self._computed(job):
+            if not torch.isfinite(block).all():
+                raise NonFiniteTensor(
+                    f"{job.name}: the merge holds numbers beyond {job.info.dtype}; "
+                    "choose a wider out_dtype or smaller weights"
+                )
+            yield start, block
+
+    def _computed(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "..."]]]:
+        if job.kind == "stream":
             for start in range(0, job.info.entries, BLOCK):
                 stop = min(start + BLOCK, job.info.entries)
                 yield start, self._streamed(job, start, stop).to(job.info.dtype)
@@ -124,7 +135,10 @@ def run_merge(
     resolution = read_recipe(recipe) if isinstance(recipe, Path) else recipe
     check_output(out, overwrite=overwrite)
     located = [resolve_model(source.model) for source in resolution.sources]
-    base_at = resolve_model(resolution.recipe.base_model) if resolution.recipe.base_model else None
+    named = resolution.recipe.base_model
+    base_at = None if named is None else resolve_model(named)
+    every = [*located, *([base_at] if base_at else [])]
+    check_output(out, overwrite=overwrite, sources=[at.path for at in every])
     plan = _open_plan(resolution, base_at, located)
     check_space(plan, out)
     run = Run(plan, seed)
@@ -155,13 +169,16 @@ def merge_state_dicts(
             raise InputError(f"{name}: named in the recipe, but not among the models given")
         return Model(name, MemoryWeights(models[name], name, read_as=read_as))
 
-    base = model(resolution.recipe.base_model) if resolution.recipe.base_model else None
+    named = resolution.recipe.base_model
+    base = None if named is None else model(named)
     plan = _planned(resolution, base, [model(source.model) for source in resolution.sources])
     run = Run(plan, seed)
     merged = {}
     for job in plan.jobs:
-        blocks = [block.flatten() for _, block in run.blocks(job)]
-        merged[job.name] = torch.cat(blocks).reshape(job.info.shape)
+        tensor = torch.empty(job.info.shape, dtype=job.info.dtype)
+        for start, block in run.blocks(job):
+            tensor.flatten()[start : start + block.numel()] = block.flatten()
+        merged[job.name] = tensor
     return merged, run.records
 
 

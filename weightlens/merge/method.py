@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 
@@ -19,7 +19,8 @@ class PerSource:
 
 
 PER_SOURCE = PerSource()
-Weight = Annotated[tuple[float, ...], PER_SOURCE]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Weight = Annotated[tuple[Finite, ...], PER_SOURCE]
 
 
 class MergeMethod(BaseModel, ABC):

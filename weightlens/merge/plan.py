@@ -13,8 +13,8 @@ import torch
 
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model, base_weights
-from weightlens.checkpoint.read import Weights
-from weightlens.errors import OutputError, RecipeError
+from weightlens.checkpoint.read import TIED, Weights
+from weightlens.errors import OutputError, RecipeError, TensorMissing
 from weightlens.merge.method import MergeMethod, Pointwise
 from weightlens.merge.recipe import Resolution
 from weightlens.merge.transforms import Strip
@@ -74,11 +74,29 @@ def make_plan(
             raise RecipeError(f"{source.label}: is an adapter; {resolution.method.method} of "
                               "adapters needs a base_model")  # fmt: skip
         source.check_against(reference)
+        _check_tied_heads(reference, source)
     jobs = tuple(
         _job(name, info, resolution, sources, (is_matrix or {}).get(name, False))
         for name, info in reference.infos.items()
     )
     return Plan(reference, tuple(sources), resolution.method, jobs, resolution.recipe.read_dtype)
+
+
+def _check_tied_heads(reference: Weights, source: Model) -> None:
+    """Raises TensorMissing where a source's own head would be lost in an output that ties it."""
+    weights = source.weights
+    if weights is None:
+        return
+    for head, embedding in TIED.items():
+        if head in weights.infos and head not in reference.infos:
+            same = embedding in weights.infos and torch.equal(
+                weights.stored(head), weights.stored(embedding)
+            )
+            if not same:
+                raise TensorMissing(
+                    f"{head} of {source.label} differs from its embeddings, but {reference.label} "
+                    "ties the two: the merge would lose it; use an untied base"
+                )
 
 
 def _job(

@@ -22,13 +22,22 @@ DtypeName = Literal["float32", "bfloat16", "float16"]
 Parameter = bool | float | str
 Location = tuple[str | int, ...]
 
+_DEEPEST = 20
+"""No recipe nests so far; an alias that holds itself does."""
+
+_NOT_YET = ("slices", "modules", "tokenizer", "tokenizer_source", "chat_template", "name")
+"""mergekit's keys that this version does not carry out."""
+
+_PLAIN = ("bool", "float", "str", "literal['chance']")
+"""What pydantic appends to the place of a value that fits none of several types."""
+
 
 class Source(BaseModel):
     """A model named in a recipe, and its own parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str
+    model: str = Field(min_length=1)
     parameters: dict[str, Parameter] = Field(default_factory=dict)
 
 
@@ -51,7 +60,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     merge_method: str
-    base_model: str | None = None
+    base_model: str | None = Field(default=None, min_length=1)
     models: list[Source] = Field(min_length=1)
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     transforms: list[TransformEntry] = Field(default_factory=list)
@@ -93,16 +102,18 @@ class Written:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             self.data: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{name}:{mark.line + 1}" if mark else name
-            problem = getattr(error, "problem", None) or str(error)
+            problem = str(getattr(error, "problem", None) or error).split("\n")[0]
             raise RecipeError(f"{where}: not valid YAML: {problem}") from error
         if not isinstance(self.data, dict):
             raise RecipeError(f"{name}:1: a recipe is a mapping with merge_method and models")
         self._walk(root, ())
 
     def _walk(self, node: yaml.Node | None, location: Location) -> None:
+        if len(location) > _DEEPEST:
+            raise RecipeError(f"{self.name}: nested too deeply")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 inner = (*location, str(key.value))
@@ -254,6 +265,11 @@ def _translated(
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location: Location = (*prefix, *first["loc"])
     message = str(first["msg"]).removeprefix("Value error, ")
+    if location[-1:] and location[-1] in _PLAIN:
+        location = location[:-1]
+        message = "must be a number or chance" if location[-1] == "target" else (
+            "must be a number, true, false or a word (lists and filters are not carried out yet)"
+        )  # fmt: skip
     if source_indices is not None and len(first["loc"]) == 2 and isinstance(first["loc"][1], int):
         key, i = first["loc"]
         own = ("models", source_indices[int(i)], "parameters", key)
@@ -267,6 +283,8 @@ def _translated(
         elif "models" in location:
             model = Source
         message = _unknown(str(location[-1]), list(model.model_fields))
+        if model is Recipe and location[-1] in _NOT_YET:
+            message = "a key of mergekit that this version does not carry out yet"
     elif first["type"] == "missing":
         message = f"{location[-1]} is missing"
         location = location[:-1]

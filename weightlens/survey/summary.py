@@ -22,11 +22,10 @@ def mean_of(matrices: Sequence[MatrixRecord]) -> Mean:
     total = sum(weights)
 
     def mean(read: Callable[[MatrixRecord], float | None], weighted: bool) -> float | None:
-        values = [read(m) for m in changed]
-        if not changed or any(v is None for v in values):
-            return None
-        pairs = zip(values, weights if weighted else [1.0] * len(changed), strict=True)
-        return sum((v or 0.0) * w for v, w in pairs) / (total if weighted else len(changed))
+        shares = weights if weighted else [1.0] * len(changed)
+        pairs = [(read(m), w) for m, w in zip(changed, shares, strict=True)]
+        known = [(v, w) for v, w in pairs if v is not None]
+        return sum(v * w for v, w in known) / sum(w for _, w in known) if known else None
 
     def ratio(side: Callable[[MatrixRecord], OverlapRecord]) -> float | None:
         over = mean(lambda m: side(m).overlap, True)

@@ -36,6 +36,7 @@ def evaluate(
     Answers are greedy. `refusal` and `over_refusal` recognise the refusal that the demo models
     learn; they are no judgement of the safety of any other model.
     """
+    screen.check_target(json)
     from weightlens.evaluate.run import Settings, evaluate_models
     from weightlens.report.tables import eval_tables
 

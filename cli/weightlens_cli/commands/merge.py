@@ -25,6 +25,7 @@ def merge(
     merge (recipe, sources with hashes, overlaps before, after and as written) lies beside the
     weights as weightlens.json.
     """
+    screen.check_target(json)
     from weightlens.merge.engine import run_merge
     from weightlens.report.tables import merge_tables
 

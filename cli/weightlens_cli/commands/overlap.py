@@ -46,6 +46,7 @@ def overlap(
     Reads the weights one matrix at a time. Overlap is given beside what chance alone would read:
     1.00x is chance, above it the delta uses directions that the base already uses most.
     """
+    screen.check_target(json)
     from weightlens.report.tables import overlap_tables
     from weightlens.survey import measure_overlap
 

@@ -103,7 +103,9 @@ def train_lora(base: Path, folder: Path, seed: int) -> None:
     )
     adapted = get_peft_model(model, config)
     _safety_sft(adapted, tokenizer, LORA, seed, f"safe-lora {seed}")
-    adapted.peft_config["default"].base_model_name_or_path = "base"
+    saved = adapted.peft_config["default"]
+    saved.base_model_name_or_path = "base"
+    saved.target_modules = sorted(saved.target_modules)  # PEFT's set has no order of its own
     adapted.save_pretrained(str(folder))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from weightlens.merge.method import Pointwise, Weight, normalised, weighted_sum
+from weightlens.merge.method import Finite, Pointwise, Weight, normalised, weighted_sum
 
 
 class TaskArithmetic(Pointwise):
@@ -25,7 +25,7 @@ class TaskArithmetic(Pointwise):
     space: ClassVar[Literal["weights", "deltas"]] = "deltas"
     weight: Weight
     normalize: bool = False
-    lambda_: float = Field(default=1.0, alias="lambda")
+    lambda_: Finite = Field(default=1.0, alias="lambda")
 
     @model_validator(mode="after")
     def _weights_have_a_sum(self) -> "TaskArithmetic":
