@@ -49,15 +49,21 @@ Progress = Callable[[str, int, int], None]
 _STEPS = 14
 
 
-def run_demo(out: Path, *, progress: Progress = lambda step, done, total: None) -> Story:
+def run_demo(
+    out: Path,
+    *,
+    models: Path = SHIPPED,
+    progress: Progress = lambda step, done, total: None,
+) -> Story:
     """Runs the story into a folder: page, figure, numbers, the models, a recipe and its merge.
 
+    models: a folder with base, safe-full, safe-lora and unrelated; those that ship by default.
     Raises OutputError where the folder holds something already.
     """
     check_output(out, overwrite=False)
     began = time.monotonic()
-    models = out / "models"
-    shutil.copytree(SHIPPED, models)
+    source, models = models, out / "models"
+    shutil.copytree(source, models)
     steps = iter(range(_STEPS))
 
     def tell(step: str) -> None:

@@ -10,6 +10,10 @@ from weightlens_cli import screen
 
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder for the results.")] = Path("demo"),
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Folder with base, safe-full, safe-lora, unrelated; the embedded ones."),
+    ] = None,
 ) -> None:
     """See, strip, merge and measure on three tiny models that ship with weightlens.
 
@@ -18,12 +22,14 @@ def demo(
     minutes on two cores and leaves an HTML page behind.
     """
     from weightlens.experiment.demo import run_demo
+    from weightlens.experiment.tiny.shipped import SHIPPED
     from weightlens.report.tables import story_tables
 
     with screen.progress_bar() as bar:
         task = bar.add_task("demo", total=None)
         story = run_demo(
             out,
+            models=models or SHIPPED,
             progress=lambda step, done, total: bar.update(
                 task, description=step, completed=done, total=total
             ),

@@ -2,15 +2,16 @@
 
 For each seed a folder with `base` (trained from scratch), `safe-full` (full safety SFT) and
 `safe-lora` (the same SFT as a PEFT adapter), and at the end their scores on the test split. What
-exists in OUT already is not trained again. Settings were chosen on the validation splits of seeds
-0 and 1. `--install` puts seed 0's models, and seed 1's base as the unrelated one, into the package.
+exists in OUT already is not trained again. Each folder also gets the next seed's base as
+`unrelated`. Settings were chosen on the validation splits of seeds 0 and 1. `--install` puts the
+first seed's folder into the package.
 """
 
 import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,15 +149,18 @@ def build(folder: Path, seed: int) -> None:
         train_lora(base, folder / "safe-lora", seed)
 
 
+def add_unrelated(out: Path, seeds: Sequence[int]) -> None:
+    """Gives every seed's folder the base of the next seed, for the control."""
+    for seed, other in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
+        target = out / f"seed-{seed}" / "unrelated"
+        if seed != other and not target.exists():
+            shutil.copytree(out / f"seed-{other}" / "base", target)
+
+
 def install(folder: Path) -> None:
-    """Copies the models to ship to where the demo looks for them."""
+    """Copies a seed's folder to where the demo looks for its models."""
     shutil.rmtree(SHIPPED, ignore_errors=True)
-    for name in ("base", "safe-full", "safe-lora"):
-        shutil.copytree(folder / "seed-0" / name, SHIPPED / name, ignore=_NOT_SHIPPED)
-    shutil.copytree(folder / "seed-1" / "base", SHIPPED / "unrelated", ignore=_NOT_SHIPPED)
-
-
-_NOT_SHIPPED = shutil.ignore_patterns("README.md")
+    shutil.copytree(folder, SHIPPED, ignore=shutil.ignore_patterns("README.md"))
 
 
 def scores(folder: Path) -> str:
@@ -182,8 +186,9 @@ def main() -> None:
     for seed in arguments.seeds:
         build(arguments.out / f"seed-{seed}", seed)
         print(scores(arguments.out / f"seed-{seed}"), flush=True)
+    add_unrelated(arguments.out, arguments.seeds)
     if arguments.install:
-        install(arguments.out)
+        install(arguments.out / f"seed-{arguments.seeds[0]}")
 
 
 if __name__ == "__main__":
