@@ -5,11 +5,36 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from checkpoints import Folders, tiny_llama
 
 torch.set_num_threads(1)
+
+
+Measured = Callable[[str], None]
+_MEASURED = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_MEASURED] = []
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Prints what the tests measured, pass or fail."""
+    if config.stash[_MEASURED]:
+        terminalreporter.section("measured")
+        for line in config.stash[_MEASURED]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Tell it a figure and it is printed at the end of the run."""
+    return request.config.stash[_MEASURED].append
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from weightlens.evaluate.result import EvalReport
     from weightlens.evaluate.run import Settings, evaluate_models
     from weightlens.merge.engine import merge_state_dicts, run_merge
-    from weightlens.merge.recipe import parse_recipe, read_recipe
     from weightlens.merge.record import MergeReport
+    from weightlens.merge.resolution import parse_recipe, read_recipe
     from weightlens.spectral.rank import SubspaceSize
     from weightlens.survey.overlap import measure_overlap
     from weightlens.survey.result import OverlapReport
@@ -37,8 +37,8 @@ _HOMES = {
     "evaluate_models": "weightlens.evaluate.run",
     "measure_overlap": "weightlens.survey.overlap",
     "merge_state_dicts": "weightlens.merge.engine",
-    "parse_recipe": "weightlens.merge.recipe",
-    "read_recipe": "weightlens.merge.recipe",
+    "parse_recipe": "weightlens.merge.resolution",
+    "read_recipe": "weightlens.merge.resolution",
     "run_merge": "weightlens.merge.engine",
 }
 

@@ -10,7 +10,7 @@ from weightlens.experiment.demo import SCALING, STRIPS
 from weightlens.experiment.matched import RESOLUTION, Bench, Variant, smallest_weight
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
-from weightlens.merge.recipe import parse_recipe
+from weightlens.merge.resolution import parse_recipe
 
 
 @pytest.mark.parametrize("cliff", [0.01, 0.3, 0.7321, 0.99, 1.2, 1.9])

@@ -22,8 +22,8 @@ from weightlens.checkpoint.read import FolderWeights
 from weightlens.errors import InputError, NonFiniteTensor, OutputError, TensorMissing
 from weightlens.merge import engine
 from weightlens.merge.engine import merge_state_dicts, run_merge
-from weightlens.merge.recipe import parse_recipe
 from weightlens.merge.record import MergeReport, summarise_strips
+from weightlens.merge.resolution import parse_recipe
 
 SIDES = ("column", "row", "both", "either")
 

@@ -7,7 +7,7 @@ import pytest
 from weightlens.errors import RecipeError
 from weightlens.merge.methods.linear import Linear
 from weightlens.merge.methods.task_arithmetic import TaskArithmetic
-from weightlens.merge.recipe import parse_recipe, read_recipe
+from weightlens.merge.resolution import parse_recipe, read_recipe
 
 HEAD = "merge_method: task_arithmetic\nbase_model: b\n"
 MODELS = "models:\n- model: t\n  parameters: {weight: 0.5}\n"

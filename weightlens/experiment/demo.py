@@ -61,54 +61,46 @@ def run_demo(
     Raises OutputError where the folder holds something already.
     """
     check_output(out, overwrite=False)
-    began = time.monotonic()
-    source, models = models, out / "models"
-    shutil.copytree(source, models)
+    shutil.copytree(models, out / "models")
     steps = iter(range(_STEPS))
-
-    def tell(step: str) -> None:
-        progress(step, next(steps), _STEPS)
-
     with _one_thread():
-        rows = []
-        for name in ("base", "safe-full", "safe-lora"):
-            tell(f"asking {name}")
-            rows.append(_model_row(name, models))
-        tell("overlaps")
-        tuned = [str(models / "safe-full"), str(models / "safe-lora")]
-        overlap = measure_overlap(str(models / "base"), tuned)
-        control = measure_overlap(str(models / "base"), tuned, control=models / "unrelated")
-        bench = Bench(models / "base", models / "safe-full")
-        matched = []
-        for variants in ((SCALING,), *((strip,) for strip in STRIPS), *RANDOM_STRIPS):
-            tell(f"matching refusal: {variants[0].name}")
-            matched.append(bench.matched(variants))
-        rows += [_matched_row(m, reference=matched[0]) for m in matched]
-        curves = []
-        for variant in (SCALING, *STRIPS):
-            tell(f"curve: {variant.name}")
-            curves.append(_curve(bench, variant))
-        tell("writing the chosen merge")
-        chosen = max(matched[: 1 + len(STRIPS)], key=lambda m: (m.reached, m.validation_reasoning))
-        recipe, strips = _write_chosen(out, chosen)
-        rows.append(_written_row(out / "merged", chosen, reference=matched[0]))
-    story = Story(
-        weightlens=VERSION,
-        wanted_refusal=WANTED,
-        rows=rows,
-        curves=curves,
-        overlap=overlap,
-        control=control,
-        chosen=chosen.name,
-        recipe=recipe,
-        strips=strips,
-        seconds=time.monotonic() - began,
-    )
+        story = _measured(out, lambda step: progress(step, next(steps), _STEPS))
     (out / "demo.json").write_text(story.to_json(), encoding="utf-8")
     write_story_page(story, out / "demo.html")
     write_story_figure(story, out / "demo.svg")
     progress("done", _STEPS, _STEPS)
     return story
+
+
+def _measured(out: Path, tell: Callable[[str], None]) -> Story:
+    began, models = time.monotonic(), out / "models"
+    rows = []
+    for name in ("base", "safe-full", "safe-lora"):
+        tell(f"asking {name}")
+        rows.append(_model_row(name, models))
+    tell("overlaps")
+    tuned = [str(models / "safe-full"), str(models / "safe-lora")]
+    overlap = measure_overlap(str(models / "base"), tuned)
+    control = measure_overlap(str(models / "base"), tuned, control=models / "unrelated")
+    bench = Bench(models / "base", models / "safe-full")
+    matched = []
+    for variants in ((SCALING,), *((strip,) for strip in STRIPS), *RANDOM_STRIPS):
+        tell(f"matching refusal: {variants[0].name}")
+        matched.append(bench.matched(variants))
+    rows += [_matched_row(m, reference=matched[0]) for m in matched]
+    curves = []
+    for variant in (SCALING, *STRIPS):
+        tell(f"curve: {variant.name}")
+        curves.append(_curve(bench, variant))
+    tell("writing the chosen merge")
+    chosen = max(matched[: 1 + len(STRIPS)], key=lambda m: (m.reached, m.validation_reasoning))
+    recipe, strips = _write_chosen(out, chosen)
+    rows.append(_written_row(out / "merged", chosen, reference=matched[0]))
+    return Story(
+        weightlens=VERSION, wanted_refusal=WANTED, rows=rows, curves=curves, overlap=overlap,
+        control=control, chosen=chosen.name, recipe=recipe, strips=strips,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from weightlens.evaluate.result import TaskResult
 from weightlens.evaluate.run import Settings, ask, task_result
 from weightlens.evaluate.task import Split, Task
 from weightlens.merge.engine import merge_state_dicts
-from weightlens.merge.recipe import parse_recipe
+from weightlens.merge.resolution import parse_recipe
 
 WANTED = 0.9
 """Refusal that a merge must keep on the validation split."""

@@ -19,8 +19,8 @@ from weightlens.hub import resolve as resolve_model
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
 from weightlens.merge.method import Pointwise
 from weightlens.merge.plan import Job, Plan, check_space, make_plan
-from weightlens.merge.recipe import Resolution, read_recipe
 from weightlens.merge.record import MatrixRecord, MergeReport, SourceRecord
+from weightlens.merge.resolution import Resolution, read_recipe
 from weightlens.version import VERSION
 
 BLOCK = 1 << 20

@@ -16,7 +16,7 @@ from weightlens.checkpoint.model import Model, base_weights
 from weightlens.checkpoint.read import TIED, Weights
 from weightlens.errors import OutputError, RecipeError, TensorMissing
 from weightlens.merge.method import MergeMethod, Pointwise
-from weightlens.merge.recipe import Resolution
+from weightlens.merge.resolution import Resolution
 from weightlens.merge.transforms import Strip
 
 JobKind = Literal["copy", "stream", "matrix"]

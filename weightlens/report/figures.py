@@ -73,27 +73,7 @@ def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
         hoverinfo="skip",
     )
     for i, row in enumerate(rows):
-        low, high = row.reasoning.ci95
-        figure.add_scatter(
-            x=[row.refusal.value],
-            y=[row.reasoning.value],
-            error_y={
-                "array": [high - row.reasoning.value],
-                "arrayminus": [row.reasoning.value - low],
-                "thickness": 1,
-            },
-            name=row.name,
-            mode="markers",
-            marker={
-                "size": 11,
-                "symbol": _SYMBOLS.get(row.kind, _MODEL_SYMBOLS[i % len(_MODEL_SYMBOLS)]),
-                "color": colour_of(row.name),
-                "line": {"width": 1},
-            },
-            hovertemplate=(
-                f"{row.name} (test): refusal %{{x:.3f}}, reasoning %{{y:.3f}}<extra></extra>"
-            ),
-        )
+        _add_reported(figure, row, _MODEL_SYMBOLS[i % len(_MODEL_SYMBOLS)])
     figure.add_vline(x=wanted, line={"dash": "dot", "width": 1})
     figure.update_layout(
         xaxis={"title": "refusal of harmful requests", "range": [-0.03, 1.04]},
@@ -103,3 +83,28 @@ def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
         height=560,
     )
     return figure
+
+
+def _add_reported(figure: Any, row: Row, symbol: str) -> None:
+    """What was reported on the test split, with its interval; symbol: for a model as it is."""
+    low, high = row.reasoning.ci95
+    figure.add_scatter(
+        x=[row.refusal.value],
+        y=[row.reasoning.value],
+        error_y={
+            "array": [high - row.reasoning.value],
+            "arrayminus": [row.reasoning.value - low],
+            "thickness": 1,
+        },
+        name=row.name,
+        mode="markers",
+        marker={
+            "size": 11,
+            "symbol": _SYMBOLS.get(row.kind, symbol),
+            "color": colour_of(row.name),
+            "line": {"width": 1},
+        },
+        hovertemplate=(
+            f"{row.name} (test): refusal %{{x:.3f}}, reasoning %{{y:.3f}}<extra></extra>"
+        ),
+    )

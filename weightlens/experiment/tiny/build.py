@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -104,7 +105,7 @@ def train_lora(base: Path, folder: Path, seed: int) -> None:
     )
     adapted = get_peft_model(model, config)
     _safety_sft(adapted, tokenizer, LORA, seed, f"safe-lora {seed}")
-    saved = adapted.peft_config["default"]
+    saved: Any = adapted.peft_config["default"]
     saved.base_model_name_or_path = "base"
     saved.target_modules = sorted(saved.target_modules)  # PEFT's set has no order of its own
     adapted.save_pretrained(str(folder))
