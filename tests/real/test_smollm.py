@@ -93,8 +93,8 @@ def test_a_strip_removes_the_overlap_and_the_merge_generates(
     )
     (summary,) = summarise_strips(run_merge(file, tmp_path / "out"))
     measured(
-        f"SmolLM2 {source.__name__} strip {side}: {summary.before:.3f} before, {summary.after:.1e} after, "
-        f"{summary.written:.4f} as written, chance {summary.chance:.3f}"
+        f"SmolLM2 {source.__name__} strip {side}: {summary.before:.3f} before, "
+        f"{summary.after:.1e} after, {summary.written:.4f} as written, chance {summary.chance:.3f}"
     )
     assert summary.matrices == 210
     assert summary.after < 1e-5
