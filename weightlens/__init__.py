@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weightlens.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from weightlens.checkpoint.names import Selection
+    from weightlens.checkpoint.selection import Selection
     from weightlens.errors import WeightlensError
     from weightlens.evaluate.result import EvalReport
     from weightlens.evaluate.run import Settings, evaluate_models
@@ -30,7 +30,7 @@ _HOMES = {
     "EvalReport": "weightlens.evaluate.result",
     "MergeReport": "weightlens.merge.record",
     "OverlapReport": "weightlens.survey.result",
-    "Selection": "weightlens.checkpoint.names",
+    "Selection": "weightlens.checkpoint.selection",
     "Settings": "weightlens.evaluate.run",
     "SubspaceSize": "weightlens.spectral.rank",
     "WeightlensError": "weightlens.errors",

@@ -7,6 +7,7 @@ import typer
 from weightlens.version import VERSION
 from weightlens_cli.commands.demo import demo
 from weightlens_cli.commands.evaluate import evaluate
+from weightlens_cli.commands.inspect import inspect
 from weightlens_cli.commands.merge import merge
 from weightlens_cli.commands.overlap import overlap
 from weightlens_cli.outcome import reported
@@ -43,6 +44,7 @@ def main(version: Annotated[bool, _VERSION] = False) -> None:
 
 
 app.command("demo")(reported(demo))
+app.command("inspect")(reported(inspect))
 app.command("overlap")(reported(overlap))
 app.command("merge")(reported(merge))
 app.command("eval")(reported(evaluate))

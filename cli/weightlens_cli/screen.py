@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 def console() -> "Console":
@@ -42,6 +42,13 @@ def progress_bar() -> Iterator["Progress"]:
     with Progress(*columns, console=Console(stderr=True), transient=True,
                   disable=not sys.stderr.isatty()) as bar:  # fmt: skip
         yield bar
+
+
+def show_step(bar: "Progress", task: "TaskID", step: str, done: int, total: int) -> None:
+    """Moves the bar; where there is no terminal to draw one on, a line a step."""
+    bar.update(task, description=step, completed=done, total=total)
+    if not sys.stderr.isatty():
+        print(f"[{done}/{total}] {step}", file=sys.stderr, flush=True)
 
 
 def check_target(target: str | None) -> None:

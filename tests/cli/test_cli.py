@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from weightlens_cli.main import app
 
-COMMANDS = ("overlap", "merge", "eval", "demo")
+COMMANDS = ("inspect", "overlap", "merge", "eval", "demo")
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()
 
@@ -146,23 +146,23 @@ def test_a_model_that_cannot_be_asked_gets_one_line(folders: Folders) -> None:
 def test_an_internal_error_is_exit_code_3(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import weightlens.survey
+    import weightlens.survey.overlap
 
     def broken(*arguments: object, **settings: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(weightlens.survey, "measure_overlap", broken)
+    monkeypatch.setattr(weightlens.survey.overlap, "measure_overlap", broken)
     done = runner.invoke(app, ["overlap", str(folders.base), str(folders.full)])
     assert done.exit_code == 3
     assert "report it" in done.stderr
 
 
 def test_an_interrupt_is_exit_code_130(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    import weightlens.survey
+    import weightlens.survey.overlap
 
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weightlens.survey, "measure_overlap", interrupted)
+    monkeypatch.setattr(weightlens.survey.overlap, "measure_overlap", interrupted)
     done = runner.invoke(app, ["overlap", str(folders.base), str(folders.full)])
     assert done.exit_code == 130

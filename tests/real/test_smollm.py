@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from smollm import adapter, base, full
 
 from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.names import Selection
+from weightlens.checkpoint.selection import Selection
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import summarise_strips
-from weightlens.survey import OverlapReport, measure_overlap
+from weightlens.survey.overlap import measure_overlap
+from weightlens.survey.result import OverlapReport
 
 pytestmark = pytest.mark.real
 

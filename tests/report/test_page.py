@@ -16,7 +16,7 @@ from weightlens.report.sentences import findings
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story, frontier
 from weightlens.report.tables import story_tables
-from weightlens.survey import measure_overlap
+from weightlens.survey.overlap import measure_overlap
 
 
 def row(name: str, kind: str, reasoning: float, refusal: float) -> Row:

@@ -10,7 +10,8 @@ from checkpoints import Folders, llama_tensors, matrices, moved, write_adapter, 
 from reference import overlap_by_svd
 from safetensors.torch import load_file
 
-from weightlens.checkpoint.names import Place, Selection, place_of
+from weightlens.checkpoint.names import Place, place_of
+from weightlens.checkpoint.selection import Selection
 from weightlens.delta import Dense
 from weightlens.errors import (
     AdapterMismatch,
@@ -21,8 +22,8 @@ from weightlens.errors import (
 )
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.spectral.rank import SubspaceSize
-from weightlens.survey import OverlapReport, measure_overlap
-from weightlens.survey.result import MatrixRecord
+from weightlens.survey.overlap import measure_overlap
+from weightlens.survey.result import MatrixRecord, OverlapReport
 
 
 def check(record: MatrixRecord, base: torch.Tensor, delta: torch.Tensor) -> float:

@@ -1,37 +1,24 @@
-"""What a checkpoint holds, read from safetensors headers alone.
+"""What a checkpoint holds, in torch's terms: shapes, dtypes and places of its tensors."""
 
-A safetensors file is an 8-byte little-endian length, a JSON header of that length, and the tensors'
-bytes. Every number in the header is checked against the file before anything is allocated.
-"""
-
-import json
 import math
-import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from weightlens.errors import CheckpointError, UnsupportedTensor
-
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-MAX_HEADER_BYTES = 100_000_000
-"""As in the reference implementation."""
+from weightlens.checkpoint import header
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "F8_E8M0": torch.float8_e8m0fnu,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
+    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8,
+    "BOOL": torch.bool,
 }  # fmt: skip
-"""safetensors' names of the dtypes that weightlens can hold."""
+"""safetensors' names of the dtypes."""
 
 DTYPE_NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
-
-
-_DAMAGED = (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
-"""What reading a header or index raises where it is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -62,104 +49,17 @@ class StoredTensor:
 
 
 def scan_folder(folder: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a checkpoint folder: one safetensors file, or shards with an index.
-
-    Raises CheckpointError for a folder without weights, a missing or damaged shard, an index that
-    names files outside the folder or tensors that are not where it says.
-    """
-    if (folder / INDEX_FILE).is_file():
-        return _scan_shards(folder)
-    if (folder / SINGLE_FILE).is_file():
-        return read_header(folder / SINGLE_FILE)
-    others = sorted(folder.glob("*.safetensors"))
-    if len(others) == 1:
-        return read_header(others[0])
-    if others:
-        names = ", ".join(p.name for p in others[:3])
-        raise CheckpointError(f"{folder}: several safetensors files ({names} …) and no index")
-    pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-    hint = "; it has pickled weights: convert them to safetensors first" if pickles else ""
-    raise CheckpointError(f"{folder}: no safetensors weights in this folder{hint}")
-
-
-def _scan_shards(folder: Path) -> dict[str, StoredTensor]:
-    index = folder / INDEX_FILE
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = {str(name): str(shard) for name, shard in weight_map.items()}
-    except (OSError, *_DAMAGED) as error:
-        raise CheckpointError(f"{index}: not a safetensors index ({error})") from error
-    headers: dict[str, dict[str, StoredTensor]] = {}
-    for shard in sorted(set(shards.values())):
-        if Path(shard).name != shard:
-            raise CheckpointError(f"{index}: shard {shard!r} lies outside the folder")
-        if not (folder / shard).is_file():
-            raise CheckpointError(f"{folder}: shard {shard} is missing; the index names it")
-        headers[shard] = read_header(folder / shard)
-    for name, shard in shards.items():
-        if name not in headers[shard]:
-            raise CheckpointError(
-                f"{folder / shard}: tensor {name} is not in it; the index says so"
-            )
-    return {name: headers[shard][name] for name, shard in shards.items()}
+    """Every tensor of a checkpoint folder; raises what `header.scan_folder` raises."""
+    return _in_torch(header.scan_folder(folder))
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
-    """The tensors of one safetensors file, in the order in which they lie on disk.
-
-    Raises CheckpointError where the header contradicts itself or the file's size.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        prefix = stream.read(8)
-        if len(prefix) < 8:
-            raise CheckpointError(f"{file}: truncated: {size} bytes are no safetensors file")
-        (length,) = struct.unpack("<Q", prefix)
-        if length > min(MAX_HEADER_BYTES, size - 8):
-            raise CheckpointError(f"{file}: truncated or damaged: a header of {length} bytes")
-        raw = stream.read(length)
-    try:
-        header = json.loads(raw)
-        header.pop("__metadata__", None)
-        entries = {
-            name: (str(e["dtype"]), tuple(map(int, e["shape"])), tuple(map(int, e["data_offsets"])))
-            for name, e in header.items()
-        }
-    except (
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise CheckpointError(f"{file}: damaged header ({error})") from error
-    return _placed(file, entries, first=8 + length, size=size)
+    """The tensors of one safetensors file; raises what `header.read_header` raises."""
+    return _in_torch(header.read_header(file))
 
 
-def _placed(
-    file: Path,
-    entries: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]],
-    *,
-    first: int,
-    size: int,
-) -> dict[str, StoredTensor]:
-    placed: dict[str, StoredTensor] = {}
-    expected = 0
-    for name, (dtype, shape, offsets) in sorted(entries.items(), key=lambda item: item[1][2]):
-        if dtype not in DTYPES:
-            raise UnsupportedTensor(f"{file}: {name} has dtype {dtype}, which cannot be read here")
-        info = TensorInfo(shape, DTYPES[dtype])
-        if (
-            len(offsets) != 2
-            or offsets != (expected, expected + info.nbytes)
-            or min(shape, default=0) < 0
-        ):
-            raise CheckpointError(f"{file}: {name}: shape {list(shape)} of {dtype} does not fit "
-                                  f"its place in the file, {list(offsets)}")  # fmt: skip
-        placed[name] = StoredTensor(info, file, first + expected)
-        expected = offsets[1]
-    if first + expected != size:
-        state = "truncated" if size < first + expected else "followed by stray bytes"
-        raise CheckpointError(f"{file}: {state}: {size} bytes, its header says {first + expected}")
-    return placed
+def _in_torch(entries: Mapping[str, header.Entry]) -> dict[str, StoredTensor]:
+    return {
+        name: StoredTensor(TensorInfo(e.shape, DTYPES[e.dtype]), e.file, e.offset)
+        for name, e in entries.items()
+    }

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from weightlens.checkpoint.layout import DTYPE_NAMES, INDEX_FILE, SINGLE_FILE, TensorInfo
+from weightlens.checkpoint.header import INDEX_FILE, SINGLE_FILE
+from weightlens.checkpoint.layout import DTYPE_NAMES, TensorInfo
 from weightlens.errors import OutputError
 
 SHARD_BYTES = 5_000_000_000

@@ -26,7 +26,7 @@ from weightlens.merge.record import StripSummary, summarise_strips
 from weightlens.report.page import write_story_page
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story
-from weightlens.survey import measure_overlap
+from weightlens.survey.overlap import measure_overlap
 from weightlens.version import VERSION
 
 SCALING = Variant("scaling only")

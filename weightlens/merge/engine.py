@@ -9,8 +9,9 @@ from torch import Tensor
 
 from weightlens.checkpoint.companions import content_hash, copy_companions
 from weightlens.checkpoint.model import Model, open_model
-from weightlens.checkpoint.names import Selection, place_of
+from weightlens.checkpoint.names import place_of
 from weightlens.checkpoint.read import MemoryWeights
+from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor

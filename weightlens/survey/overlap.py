@@ -7,8 +7,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
-from weightlens.checkpoint.names import Selection, place_of
+from weightlens.checkpoint.names import place_of
 from weightlens.checkpoint.read import Weights
+from weightlens.checkpoint.selection import Selection
 from weightlens.delta import Delta, Dense, Factored
 from weightlens.errors import InputError
 from weightlens.spectral.basis import Factorisation, Subspace, factorise

@@ -30,8 +30,6 @@ def demo(
         story = run_demo(
             out,
             models=models or SHIPPED,
-            progress=lambda step, done, total: bar.update(
-                task, description=step, completed=done, total=total
-            ),
+            progress=lambda step, done, total: screen.show_step(bar, task, step, done, total),
         )
     screen.console().print(*story_tables(story, out), sep="\n")

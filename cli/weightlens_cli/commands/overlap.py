@@ -8,7 +8,7 @@ import typer
 from weightlens_cli import screen
 
 if TYPE_CHECKING:
-    from weightlens.checkpoint.names import Selection
+    from weightlens.checkpoint.selection import Selection
     from weightlens.spectral.rank import SubspaceSize
 
 
@@ -48,7 +48,7 @@ def overlap(
     """
     screen.check_target(json)
     from weightlens.report.tables import overlap_tables
-    from weightlens.survey import measure_overlap
+    from weightlens.survey.overlap import measure_overlap
 
     with screen.progress_bar() as bar:
         task = bar.add_task("measuring", total=None)
@@ -81,7 +81,7 @@ def _size(energy: float | None, rank: int | None, fraction: float | None) -> "Su
 
 
 def _selection(include: str | None, exclude: str | None) -> "Selection":
-    from weightlens.checkpoint.names import Selection
+    from weightlens.checkpoint.selection import Selection
     from weightlens.errors import InputError
 
     for option, pattern in (("--include", include), ("--exclude", exclude)):

@@ -1,0 +1,45 @@
+"""`weightlens inspect`: what a checkpoint holds."""
+
+from typing import Annotated
+
+import typer
+
+from weightlens_cli import screen
+
+
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="Model: folder, PEFT adapter folder, Hub id[@revision].")
+    ],
+    spectra: Annotated[
+        bool,
+        typer.Option("--spectra", help="Read the weights too: norms, ranks, NaN, dead rows."),
+    ] = False,
+    json: Annotated[
+        str | None, typer.Option(help="Write it as JSON to a file, or - (without --spectra).")
+    ] = None,
+) -> None:
+    """What a checkpoint holds, from its headers alone.
+
+    Shows how a merge by weightlens was made, where the folder is one.
+    """
+    screen.check_target(json)
+    from weightlens.report.inspect_tables import inspect_tables, spectra_table
+    from weightlens.survey.inspect import inspect_model
+
+    report = inspect_model(model)
+    if json is not None:
+        screen.write_json(report.to_json(), json)
+    console = screen.console()
+    if json != "-":
+        console.print(*inspect_tables(report), sep="\n")
+    if spectra:
+        from weightlens.survey.spectra import measure_spectra
+
+        with screen.progress_bar() as bar:
+            task = bar.add_task("reading", total=None)
+            found = measure_spectra(
+                model,
+                progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+            )
+        console.print(spectra_table(found))

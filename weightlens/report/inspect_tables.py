@@ -1,0 +1,74 @@
+"""`weightlens inspect` in the terminal; imports nothing that reads weights."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from weightlens.survey.inspect import InspectReport
+
+if TYPE_CHECKING:
+    from weightlens.survey.spectra import TensorSpectrum
+
+
+def inspect_tables(report: InspectReport) -> list[RenderableType]:
+    """A few lines about the whole, a line a module, and how a merge was made."""
+    kinds = ", ".join(f"{_count(n)} {dtype}" for dtype, n in report.dtypes.items())
+    lines: list[RenderableType] = [
+        f"{report.model}: {report.architecture or report.kind}, {report.layers} layers, "
+        f"{_count(report.parameters)} parameters ({kinds})",
+        f"{report.tensors} tensors in {report.files} file{'s' * (report.files != 1)}, "
+        f"{report.bytes / 1e6:,.1f} MB",
+    ]
+    if report.adapter is not None:
+        lines.append(", ".join(f"{k}: {v}" for k, v in report.adapter.items() if v is not None))
+    elif report.tied_embeddings:
+        lines.append("embeddings are tied: no lm_head on disk")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("module")
+    for name in ("tensors", "shape", "dtype", "parameters", "MB"):
+        table.add_column(name, justify="right")
+    for group in report.groups:
+        shape = "mixed" if group.shape is None else " × ".join(map(str, group.shape)) or "scalar"
+        table.add_row(
+            group.module,
+            str(group.tensors),
+            shape,
+            group.dtype or "mixed",
+            _count(group.parameters),
+            f"{group.bytes / 1e6:,.1f}",
+        )
+    lines.append(table)
+    if report.provenance is not None:
+        made = report.provenance
+        sources = ", ".join(str(s["model"]) for s in made.get("sources", []))
+        lines.append(f"merged by weightlens {made.get('weightlens')} from {sources}:")
+        lines.append(str(made.get("recipe", "")).rstrip())
+    return lines
+
+
+def spectra_table(found: Sequence["TensorSpectrum"]) -> Table:
+    """A line a tensor; what is broken stands in the last column."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("tensor")
+    for name in ("norm", "σ₁", "stable rank", "effective rank", "broken"):
+        table.add_column(name, justify="right")
+    for tensor in found:
+        counts = {"NaN": tensor.nan, "Inf": tensor.inf, "dead rows": tensor.dead_rows or 0}
+        broken = [f"{n} {what}" for what, n in counts.items() if n]
+        numbers = (tensor.norm, tensor.spectral_norm, tensor.stable_rank, tensor.effective_rank)
+        table.add_row(
+            tensor.name,
+            *["–" if v is None else f"{v:.4g}" for v in numbers],
+            ", ".join(broken),
+        )
+    return table
+
+
+def _count(n: int) -> str:
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return str(n)

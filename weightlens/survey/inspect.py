@@ -1,0 +1,137 @@
+"""What a checkpoint holds, from headers and configuration alone: no weights, no torch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from weightlens.checkpoint.header import Entry, read_header, scan_folder
+from weightlens.checkpoint.names import place_of
+from weightlens.errors import CheckpointError
+from weightlens.hub import resolve
+from weightlens.record import Record
+from weightlens.version import VERSION
+
+
+class Group(Record):
+    """Tensors of one module over all layers. shape, dtype: None where they differ."""
+
+    module: str
+    tensors: int
+    parameters: int
+    bytes: int
+    shape: tuple[int, ...] | None
+    dtype: str | None
+
+
+class InspectReport(Record):
+    """A checkpoint at a glance. dtypes: parameters by safetensors' names of their dtypes."""
+
+    schema_: Literal["weightlens.inspect/1"] = Field(default="weightlens.inspect/1", alias="schema")
+    weightlens: str
+    model: str
+    kind: Literal["full", "adapter"]
+    architecture: str | None
+    files: int
+    tensors: int
+    parameters: int
+    bytes: int
+    dtypes: dict[str, int]
+    layers: int
+    tied_embeddings: bool
+    chat_template: bool
+    adapter: dict[str, Any] | None
+    provenance: dict[str, Any] | None
+    groups: list[Group]
+
+
+_ADAPTER_FIELDS = ("peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules",
+                   "base_model_name_or_path")  # fmt: skip
+
+
+def inspect_model(reference: str) -> InspectReport:
+    """Reads the headers of a model or an adapter.
+
+    reference: a folder or a Hub id. Raises ModelNotFound, CheckpointError.
+    """
+    at = resolve(reference)
+    folder = at.adapter or at.path
+    adapter = _json(folder / "adapter_config.json")
+    if adapter is None:
+        entries = scan_folder(folder)
+    else:
+        if not (folder / "adapter_model.safetensors").is_file():
+            raise CheckpointError(f"{folder}: adapter_model.safetensors is missing")
+        entries = read_header(folder / "adapter_model.safetensors")
+    config = _json(folder / "config.json") or {}
+    layers = {place_of(name).layer for name in entries} - {None}
+    return InspectReport(
+        weightlens=VERSION,
+        model=at.label,
+        kind="full" if adapter is None else "adapter",
+        architecture=next(iter(config.get("architectures") or []), None),
+        files=len({entry.file for entry in entries.values()}),
+        tensors=len(entries),
+        parameters=sum(entry.entries for entry in entries.values()),
+        bytes=sum(entry.nbytes for entry in entries.values()),
+        dtypes=_by_dtype(entries),
+        layers=len(layers),
+        tied_embeddings=adapter is None and "lm_head.weight" not in entries,
+        chat_template=_has_chat_template(folder),
+        adapter=None if adapter is None else {k: adapter.get(k) for k in _ADAPTER_FIELDS},
+        provenance=_provenance(folder),
+        groups=_groups(entries),
+    )
+
+
+def _groups(entries: Mapping[str, Entry]) -> list[Group]:
+    modules: dict[str, list[Entry]] = {}
+    for name, entry in entries.items():
+        modules.setdefault(place_of(name).module, []).append(entry)
+    return [
+        Group(
+            module=module,
+            tensors=len(group),
+            parameters=sum(e.entries for e in group),
+            bytes=sum(e.nbytes for e in group),
+            shape=group[0].shape if len({e.shape for e in group}) == 1 else None,
+            dtype=group[0].dtype if len({e.dtype for e in group}) == 1 else None,
+        )
+        for module, group in modules.items()
+    ]
+
+
+def _by_dtype(entries: Mapping[str, Entry]) -> dict[str, int]:
+    dtypes: dict[str, int] = {}
+    for entry in entries.values():
+        dtypes[entry.dtype] = dtypes.get(entry.dtype, 0) + entry.entries
+    return dict(sorted(dtypes.items(), key=lambda item: -item[1]))
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").exists():
+        return True
+    return bool((_json(folder / "tokenizer_config.json") or {}).get("chat_template"))
+
+
+def _provenance(folder: Path) -> dict[str, Any] | None:
+    """How a merge of ours was made, without the record of every matrix."""
+    record = _json(folder / "weightlens.json")
+    if record is None:
+        return None
+    return {key: value for key, value in record.items() if key != "matrices"}
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    """The mapping in a file; None where there is no file. Raises CheckpointError for no JSON."""
+    if not file.is_file():
+        return None
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: not valid JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{file}: not a mapping")
+    return data
