@@ -52,18 +52,18 @@ def show_step(bar: "Progress", task: "TaskID", step: str, done: int, total: int)
 
 
 def check_target(target: str | None) -> None:
-    """Raises OutputError where JSON could not be written; told before the work, not after."""
+    """Raises OutputError where a file could not be written; told before the work, not after."""
     from weightlens.errors import OutputError
 
     if target is None or target == "-":
         return
     file = Path(target)
     if not target or file.is_dir() or not file.absolute().parent.is_dir():
-        raise OutputError(f"--json {target!r}: not a file in a folder that exists")
+        raise OutputError(f"{target!r}: not a file in a folder that exists")
 
 
-def write_json(text: str, target: str) -> None:
-    """Writes JSON to a file, or to standard output for `-`."""
+def write_text(text: str, target: str) -> None:
+    """Writes text to a file, or to standard output for `-`."""
     if target == "-":
         print(text, end="")
     else:

@@ -33,6 +33,10 @@ tr:last-child td { border-bottom: 0; } tr.written td { font-weight: 600; }
 tr.control td { color: var(--soft); } small { color: var(--soft); }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px;
       overflow-x: auto; font-size: .88rem; }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button:focus-visible { outline: 2px solid var(--mark); }
+th button[aria-sort]::after { content: " ↑"; }
+th button[aria-sort=descending]::after { content: " ↓"; }
 .figure { width: 100%; min-height: 240px; }
 """
 
@@ -59,8 +63,8 @@ def render_page(title: str, body: str, figures: dict[str, Any]) -> str:
     data = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
     for figure in data.values():
         figure["layout"].pop("template", None)
-    # "</" would end the script element early
-    embedded = json.dumps(data).replace("</", "<\\/")
+    # a "<" in a name could end the script element or begin another
+    embedded = json.dumps(data).replace("<", "\\u003c")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -94,12 +98,12 @@ def write_story_page(story: Story, file: Path) -> None:
             "<h2>Every model on the test split</h2>",
             _table(story),
             "<h2>Reasoning against refusal</h2>",
-            _figure("frontier"),
+            figure_slot("frontier"),
             "<p><small>Lines: merges by weight on the validation split. Markers with 95 % "
             f"intervals: the test split. Dotted: the refusal wanted, {story.wanted_refusal:g}. The "
             "band is the frontier: no merge seen was better in both.</small></p>",
             "<h2>Overlap with the base, by layer and module</h2>",
-            *map(_figure, [*captions, "control"]),
+            *map(figure_slot, [*captions, "control"]),
             "<p><small>Share of each delta that lies in the base's top singular subspaces "
             f"({story.overlap.subspace.by} {story.overlap.subspace.value:g}), over what a delta of "
             "random orientation reads. 1 is chance.</small></p>",
@@ -110,7 +114,8 @@ def write_story_page(story: Story, file: Path) -> None:
     file.write_text(render_page("weightlens demo", body, figures), encoding="utf-8")
 
 
-def _figure(name: str) -> str:
+def figure_slot(name: str) -> str:
+    """The element that a figure fills."""
     return f"<div class='figure' id='{escape(name)}'></div>"
 
 

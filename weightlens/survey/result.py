@@ -4,13 +4,14 @@ Every number that does not exist (a delta of zeros, a spread of nothing) is None
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from weightlens.record import Record
 
-SCHEMA = "weightlens.overlap/1"
+if TYPE_CHECKING:
+    import pandas
 
 
 class BaseSpectrum(Record):
@@ -139,6 +140,14 @@ class OverlapReport(Record):
     base: str
     subspace: SubspaceChoice
     models: list[ModelRecord]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row a matrix, nested fields joined by dots; needs pandas (not installed with us)."""
+        import pandas
+
+        from weightlens.survey.flat import flat_rows
+
+        return pandas.DataFrame(flat_rows(self))
 
     @classmethod
     def from_file(cls, file: Path) -> "OverlapReport":

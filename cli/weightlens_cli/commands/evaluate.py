@@ -53,6 +53,6 @@ def evaluate(
             ),
         )
     if json is not None:
-        screen.write_json(report.to_json(), json)
+        screen.write_text(report.to_json(), json)
     if json != "-":
         screen.console().print(*eval_tables(report), sep="\n")

@@ -29,7 +29,7 @@ def inspect(
 
     report = inspect_model(model)
     if json is not None:
-        screen.write_json(report.to_json(), json)
+        screen.write_text(report.to_json(), json)
     console = screen.console()
     if json != "-":
         console.print(*inspect_tables(report), sep="\n")

@@ -39,6 +39,6 @@ def merge(
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
     if json is not None:
-        screen.write_json(report.to_json(), json)
+        screen.write_text(report.to_json(), json)
     if json != "-":
         screen.console().print(*merge_tables(report, out), sep="\n")

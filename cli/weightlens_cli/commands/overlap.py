@@ -1,6 +1,7 @@
 """`weightlens overlap`: the overlap of fine-tunes with their base."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from weightlens_cli import screen
 if TYPE_CHECKING:
     from weightlens.checkpoint.selection import Selection
     from weightlens.spectral.rank import SubspaceSize
+    from weightlens.survey.result import OverlapReport
 
 
 def overlap(
@@ -37,19 +39,30 @@ def overlap(
         str | None,
         typer.Option(help="Unrelated model whose subspaces stand in for the base's: reads chance."),
     ] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=VALUE", help="Exit 1 if a mean is above it; repeatable."),
+    ] = None,
     json: Annotated[
         str | None, typer.Option(help="Write the full report as JSON to a file, or - .")
     ] = None,
+    csv: Annotated[
+        str | None, typer.Option(help="Write a row a matrix as CSV to a file, or - .")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
 ) -> None:
     """How much of each fine-tuning delta lies in the base's top singular subspaces.
 
     Reads the weights one matrix at a time. Overlap is given beside what chance alone would read:
     1.00x is chance, above it the delta uses directions that the base already uses most.
     """
-    screen.check_target(json)
+    for target in (json, csv, None if html is None else str(html)):
+        screen.check_target(target)
     from weightlens.report.tables import overlap_tables
+    from weightlens.survey.limits import check_limits, parse_limit
     from weightlens.survey.overlap import measure_overlap
 
+    limits = [parse_limit(text) for text in fail_above or ()]
     with screen.progress_bar() as bar:
         task = bar.add_task("measuring", total=None)
         report = measure_overlap(
@@ -60,10 +73,25 @@ def overlap(
             control=control,
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
-    if json is not None:
-        screen.write_json(report.to_json(), json)
-    if json != "-":
+    _write(report, json=json, csv=csv, html=html)
+    if "-" not in (json, csv):
         screen.console().print(*overlap_tables(report), sep="\n")
+    check_limits(report, limits)
+
+
+def _write(
+    report: "OverlapReport", *, json: str | None, csv: str | None, html: Path | None
+) -> None:
+    if json is not None:
+        screen.write_text(report.to_json(), json)
+    if csv is not None:
+        from weightlens.survey.flat import to_csv
+
+        screen.write_text(to_csv(report), csv)
+    if html is not None:
+        from weightlens.report.overlap_page import write_overlap_page
+
+        write_overlap_page(report, html)
 
 
 def _size(energy: float | None, rank: int | None, fraction: float | None) -> "SubspaceSize":

@@ -1,0 +1,59 @@
+"""LoRA's amplification factor: how much a delta amplifies directions that the base hardly uses.
+
+    factor = ‖Δ‖_F / ‖U_rᵀ W V_r‖_F
+
+with W the base, Δ the delta (both m x n) and U_r, V_r the top-r left and right singular vectors of
+Δ, not of W. A delta along directions that W lacks has a large factor; Δ = W has the factor
+‖W‖_F / ‖W_r‖_F, 1 for r at its rank.
+
+Hu et al. 2021, arXiv:2106.09685, section 7.3.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightlens.delta import Compact, Measurable
+from weightlens.overlap.subspace import squared_norm
+from weightlens.spectral.basis import factorise
+from weightlens.spectral.rank import SubspaceSize
+
+
+@dataclass(frozen=True)
+class Amplification:
+    """factor: above 0, inf where the base has nothing along the delta's directions.
+
+    rank: how many directions were used: those asked for, or all that the delta has.
+    """
+
+    factor: float
+    rank: int
+
+
+def amplification(base: Float[Tensor, "m n"], delta: Measurable, rank: int) -> Amplification:
+    """The factor over the delta's top `rank` directions, or over all where it has fewer.
+
+    Directions with σ ≤ eps max(m, n) σ₁, eps that of the delta's dtype, are rounding and do not
+    count. Raises ValueError for a rank below 1, ZeroDivisionError for a delta of zeros.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, not {rank}")
+    if isinstance(delta, Compact):
+        kept = min(rank, _numerical_rank(delta.sigma, delta.sigma.dtype, max(base.shape)))
+        left, right, norm = delta.left[:, :kept], delta.right[:, :kept], squared_norm(delta.sigma)
+    else:
+        found = factorise(delta.matrix)
+        kept = min(rank, _numerical_rank(found.sigma, delta.matrix.dtype, max(base.shape)))
+        top = found.subspace(SubspaceSize("rank", kept))
+        left, right, norm = top.u, top.v, squared_norm(delta.matrix)
+    inner = squared_norm(left.double().T @ (base.double() @ right.double()))
+    return Amplification(math.sqrt(norm / inner) if inner else math.inf, kept)
+
+
+def _numerical_rank(sigma: Float[Tensor, "k"], dtype: torch.dtype, longest: int) -> int:
+    if not torch.any(sigma):
+        raise ZeroDivisionError("a delta of zeros has no directions to amplify")
+    return int((sigma > torch.finfo(dtype).eps * longest * sigma.max()).sum())

@@ -1,0 +1,147 @@
+"""Column, row and both overlap for every rank k at once.
+
+    column(k)   Σ_{i≤k} ‖u_iᵀ Δ‖² / ‖Δ‖²
+    row(k)      Σ_{j≤k} ‖Δ v_j‖² / ‖Δ‖²
+    both(k)     Σ_{i,j≤k} (u_iᵀ Δ v_j)² / ‖Δ‖²
+
+with W = U Σ Vᵀ the base (m x n, d = min(m, n)), Δ the delta, k = 1 … d, in Frobenius norm: the
+overlaps of `overlap.subspace`, as cumulated sums. For m ≤ n the vectors U come from the short
+side's Gram matrix and V is never formed: Δ V = (Δ Wᵀ) U Σ⁻¹, so nothing is larger than the base.
+For m > n the same holds for Wᵀ and Δᵀ.
+
+Σ⁻¹ would blow up for directions whose σ is nothing beside σ₁. Those (mostly none, or few) form the
+`tail`: their long side is the orthonormal completion of the others' by a Householder QR, and the
+SVD of the small core U_tailᵀ W Q turns both sides into singular vectors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightlens.delta import Compact, Measurable
+from weightlens.overlap.subspace import SubspaceOverlap, squared_norm
+from weightlens.spectral.basis import Factorisation
+
+_SMALLEST_RATIO = 1e-4
+"""σ / σ₁ above which a long-side vector is Wᵀ u / σ.
+
+Its length is then 1 up to eps * (σ₁ / σ)², 2e-8 in float64.
+"""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """All d singular directions of a base, the long side's (mostly) without its vectors.
+
+    wide: the base, or its transpose where it is tall. short: d x d orthonormal, one direction a
+    column. sigma: singular values of the h leading directions. tail: e x (d − h), the long side's
+    vectors of the others. All float64.
+    """
+
+    wide: Float[Tensor, "d e"]
+    short: Float[Tensor, "d d"]
+    sigma: Float[Tensor, "h"]
+    tail: Float[Tensor, "e t"]
+
+    def along_short(self, matrix: Float[Tensor, "d c"]) -> Float[Tensor, "d c"]:
+        """Coordinates of the matrix's columns along the short side's vectors."""
+        return self.short.T @ matrix
+
+    def along_long(self, matrix: Float[Tensor, "e c"]) -> Float[Tensor, "d c"]:
+        """Coordinates of the matrix's columns along the long side's vectors."""
+        leading = self.short[:, : len(self.sigma)]
+        head = (leading.T @ (self.wide @ matrix)) / self.sigma[:, None]
+        return torch.cat([head, self.tail.T @ matrix])
+
+
+def directions(base: Factorisation) -> Directions:
+    """Both sides' singular directions of a factorised base, in descending order of σ.
+
+    Where singular values are equal, the directions that belong to them are one choice among many.
+    """
+    tall = base.matrix.shape[0] > base.matrix.shape[1]
+    wide = base.matrix.double().T if tall else base.matrix.double()
+    sigma = base.sigma
+    head = int((sigma > _SMALLEST_RATIO * sigma[0]).sum())
+    if head == len(sigma):
+        return Directions(wide, base.vectors, sigma, wide.new_empty(wide.shape[1], 0))
+    leading, rest = base.vectors[:, :head], base.vectors[:, head:]
+    spread = wide.T @ rest
+    # QR keeps Q orthonormal however small or dependent the columns of `spread` are
+    both = torch.cat([(wide.T @ leading) / sigma[:head], spread], dim=1)
+    completion = torch.linalg.qr(both).Q[:, head:]
+    turn_short, _, turn_long = torch.linalg.svd(spread.T @ completion)
+    short = torch.cat([leading, rest @ turn_short], dim=1)
+    return Directions(wide, short, sigma[:head], completion @ turn_long.T)
+
+
+@dataclass(frozen=True)
+class OverlapCurve:
+    """The overlaps at k = 1 … d (entry k − 1), each between 0 and 1 and never falling; float64.
+
+    The short side's curve (column for m ≤ n, row for m ≥ n) ends at 1.
+    """
+
+    column: Float[Tensor, "d"]
+    row: Float[Tensor, "d"]
+    both: Float[Tensor, "d"]
+
+    @property
+    def either(self) -> Float[Tensor, "d"]:
+        """Share of the delta in the column space or in the row space."""
+        return self.column + self.row - self.both
+
+    def at(self, k: int) -> SubspaceOverlap:
+        """The overlaps of one rank. Raises ValueError for k outside 1 … d."""
+        if not 1 <= k <= len(self.column):
+            raise ValueError(f"rank {k} is not between 1 and min(m, n) = {len(self.column)}")
+        column, row, both = (float(c[k - 1]) for c in (self.column, self.row, self.both))
+        return SubspaceOverlap(column, row, both)
+
+
+def overlap_curve(base: Factorisation, delta: Measurable) -> OverlapCurve:
+    """The overlaps of a delta with the base's top-k subspaces for every k.
+
+    Where σ_k = σ_{k+1} the subspace of rank k is not unique, and the entry is that of one choice.
+    Raises ZeroDivisionError for a delta of zeros.
+    """
+    tall = base.matrix.shape[0] > base.matrix.shape[1]
+    found = directions(base)
+    if isinstance(delta, Compact):
+        short, long, cross = _compact_parts(found, delta, tall)
+        total = squared_norm(delta.sigma)
+    else:
+        short, long, cross = _dense_parts(found, delta.matrix.T if tall else delta.matrix)
+        total = squared_norm(delta.matrix)
+    if total == 0:
+        raise ZeroDivisionError("a delta of zeros has no overlap")
+    both = cross.square().cumsum(0).cumsum(1).diagonal()
+    short_curve, long_curve = _shares(short.cumsum(0), total), _shares(long.cumsum(0), total)
+    column, row = (long_curve, short_curve) if tall else (short_curve, long_curve)
+    return OverlapCurve(column, row, _shares(both, total))
+
+
+_Parts = tuple[Float[Tensor, "d"], Float[Tensor, "d"], Float[Tensor, "d d"]]
+"""‖Δ‖² along each short-side vector, along each long-side vector, and Uᵀ Δ V."""
+
+
+def _dense_parts(found: Directions, delta: Float[Tensor, "d e"]) -> _Parts:
+    wide = delta.double()
+    short = found.along_short(wide).square().sum(1)
+    long = found.along_long(wide.T)
+    return short, long.square().sum(1), found.along_short(long.T)
+
+
+def _compact_parts(found: Directions, delta: Compact, tall: bool) -> _Parts:
+    sides = (delta.right, delta.left) if tall else (delta.left, delta.right)
+    sigma = delta.sigma.double()
+    short = found.along_short(sides[0].double()) * sigma
+    long = found.along_long(sides[1].double())
+    return short.square().sum(1), (long * sigma).square().sum(1), short @ long.T
+
+
+def _shares(cumulated: Float[Tensor, "d"], total: float) -> Float[Tensor, "d"]:
+    # rounding can carry the part of a delta that lies wholly inside past the whole
+    return (cumulated / total).clamp(max=1.0)
