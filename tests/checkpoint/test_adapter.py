@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.model import open_model
 from weightlens.checkpoint.read import FolderWeights
+from weightlens.delta import Dense
 from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
 
 NAME = "model.layers.0.self_attn.q_proj.weight"
@@ -103,10 +104,32 @@ def test_half_a_pair_of_factors_is_refused(folders: Folders) -> None:
         Adapter(folders.adapter)
 
 
-@pytest.mark.parametrize("config", [{"use_dora": True}, {"peft_type": "IA3"}])
-def test_what_is_not_plain_lora_is_refused(folders: Folders, config: dict[str, object]) -> None:
-    with pytest.raises(UnsupportedTensor, match=r"DoRA|IA3"):
-        configured(folders, **config)
+def test_what_is_not_lora_is_refused(folders: Folders) -> None:
+    with pytest.raises(UnsupportedTensor, match="IA3"):
+        configured(folders, peft_type="IA3")
+
+
+def test_dora_is_what_peft_makes_of_it(folders: Folders, tmp_path: Path) -> None:
+    """Dense, row by row scaled; PEFT's merge_and_unload is the independent implementation."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=["q_proj", "up_proj"])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(folders.base), config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "magnitude" in name:
+                parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(str(tmp_path / "dora"))
+    base = FolderWeights(folders.base)
+    ours = open_model(tmp_path / "dora")
+    ours.check_against(base)
+    plain = AutoModelForCausalLM.from_pretrained(folders.base)
+    theirs = PeftModel.from_pretrained(plain, tmp_path / "dora").merge_and_unload().state_dict()
+    for name in base.infos:
+        assert torch.allclose(ours.tensor(name, base), theirs[name], atol=1e-6), name
+    assert isinstance(ours.delta(NAME, base, base.read(NAME)), Dense)
 
 
 def test_an_adapter_without_weights_or_settings_is_refused(folders: Folders) -> None:

@@ -9,6 +9,7 @@ arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732). Names in the file begin
 import re
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,22 +47,23 @@ class Adapter:
             raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
         self._weights: Weights = FolderWeights(folder, read_header(file))
         self._factors: dict[str, dict[str, str]] = {}
+        self._magnitudes: dict[str, str] = {}
         self.replaced: dict[str, str] = {}
         for stored in self._weights.infos:
             self._sort_in(stored)
         for module, sides in self._factors.items():
+            if module in self._magnitudes and "lora_embedding_" in next(iter(sides.values())):
+                raise UnsupportedTensor(f"{file}: DoRA on embeddings ({module}) is not understood")
             if set(sides) != {"A", "B"}:
                 raise CheckpointError(f"{file}: {module} has lora_{min(sides)} but not its partner")
 
     def _sort_in(self, stored: str) -> None:
         # PEFT says base_layer where it saves the weight below an adapter as well
         name = stored.removeprefix(_PREFIX).replace(".base_layer.", ".")
-        if "lora_magnitude_vector" in name:
-            raise UnsupportedTensor(
-                f"{self.folder}: a DoRA adapter ({stored}); its delta is not low-rank: "
-                "merge it into its base with PEFT and give the result as a full model"
-            )
-        if found := _FACTOR.match(name):
+        module, is_magnitude, _ = name.partition(".lora_magnitude_vector")
+        if is_magnitude:
+            self._magnitudes[f"{module}.weight"] = stored
+        elif found := _FACTOR.match(name):
             tensor = f"{found['module']}.weight"
             self._factors.setdefault(tensor, {})[found["side"]] = stored
         elif ".lora_" in name:
@@ -89,6 +91,22 @@ class Adapter:
         if self.settings.transposed or "lora_embedding_" in sides["A"]:
             return Factored(a.T.contiguous(), b.T.contiguous(), scale)
         return Factored(b, a, scale)
+
+    def is_dora(self, name: str) -> bool:
+        """Whether a tensor's columns are rescaled as well, so that its delta is not low-rank."""
+        return name in self._magnitudes
+
+    def applied(self, name: str, weight: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
+        """The weight with the adapter on top: W + sBA, or under DoRA each row of it scaled to its
+        magnitude, mag · (W + sBA) / ‖W + sBA‖_row (Liu et al. 2024, arXiv:2402.09353, section 4;
+        rows are outputs here, the paper's columns)."""
+        moved = weight + self.factored(name).dense()
+        if not self.is_dora(name):
+            return moved
+        magnitude = self._weights.read(self._magnitudes[name]).flatten()
+        along = 0 if self.settings.transposed else 1
+        norms = torch.linalg.vector_norm(moved, dim=along, dtype=torch.float64)
+        return moved * (magnitude / norms).float().unsqueeze(along)
 
     def shape(self, name: str) -> tuple[int, int]:
         """Shape of a factored delta, from headers alone."""

@@ -70,11 +70,8 @@ def _check_plain_lora(file: Path, config: Mapping[str, Any]) -> None:
     if kind != "LORA":
         raise UnsupportedTensor(f"{file}: a {kind} adapter; only LoRA is understood")
     start = str(config.get("init_lora_weights", "")).lower()
-    unlike = "DoRA" if config.get("use_dora") else None
     if start.startswith(_CHANGES_THE_BASE):
-        unlike = start
-    if unlike is not None:
         raise UnsupportedTensor(
-            f"{file}: a {unlike} adapter; its delta is not B A alone: merge it into its base with "
+            f"{file}: a {start} adapter; its delta is not B A alone: merge it into its base with "
             "PEFT and give the result as a full model"
         )

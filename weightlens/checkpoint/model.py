@@ -54,16 +54,18 @@ class Model:
         else:
             tensor = (self.weights or base).read(name)
         if self.adapter is not None and name in self.adapter.names:
-            tensor = tensor + self.adapter.factored(name).dense()
+            tensor = self.adapter.applied(name, tensor)
         return tensor
 
     def delta(self, name: str, base: Weights, base_tensor: Float[Tensor, "m n"]) -> Delta | None:
         """The delta of one matrix; None where the model leaves it untouched for certain.
 
-        Factored where the model is the base itself with an adapter on top.
+        Factored where the model is the base itself with a LoRA adapter on top; dense under DoRA.
         """
-        replaced = self.adapter is not None and name in self.adapter.replaced
-        if replaced:
+        dense = self.adapter is not None and (
+            name in self.adapter.replaced or self.adapter.is_dora(name)
+        )
+        if dense:
             return Dense(self.tensor(name, base) - base_tensor)
         same = self.weights is None or self.weights is base
         low_rank: Factored | None = None
