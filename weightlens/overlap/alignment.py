@@ -41,7 +41,7 @@ def subspace_alignment(
 
     Raises ValueError for deltas of different shapes and a tolerance outside [0, 1).
     """
-    common_shape(delta, reference)
+    common_shape(delta.shape, reference.shape)
     size = tolerated(tolerance)
     if not norm(reference):
         return None
@@ -51,8 +51,10 @@ def subspace_alignment(
 def alignment_with(delta: Delta, reference: Compact) -> Alignment | None:
     """SAR of a delta on the left singular vectors of a reference that is already cut to its top k.
 
-    One reference serves many deltas. None where the delta is zero.
+    One reference serves many deltas. None where the delta is zero. Raises ValueError for deltas of
+    different shapes.
     """
+    common_shape(delta.shape, (reference.left.shape[0], reference.right.shape[0]))
     if not norm(delta):
         return None
     measured = measurable(delta)

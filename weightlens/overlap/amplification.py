@@ -36,24 +36,27 @@ class Amplification:
 def amplification(base: Float[Tensor, "m n"], delta: Measurable, rank: int) -> Amplification:
     """The factor over the delta's top `rank` directions, or over all where it has fewer.
 
-    Directions with σ ≤ eps max(m, n) σ₁, eps that of the delta's dtype, are rounding and do not
-    count. Raises ValueError for a rank below 1, ZeroDivisionError for a delta of zeros.
+    Directions with σ ≤ eps max(m, n) σ₁ are rounding and do not count; eps is that of the delta's
+    dtype, but at least 1.5e-8 for a dense delta, whose σ come from a Gram matrix. Raises ValueError
+    for a rank below 1, ZeroDivisionError for a delta of zeros.
     """
     if rank < 1:
         raise ValueError(f"rank must be at least 1, not {rank}")
     if isinstance(delta, Compact):
-        kept = min(rank, _numerical_rank(delta.sigma, delta.sigma.dtype, max(base.shape)))
+        eps = torch.finfo(delta.sigma.dtype).eps
+        kept = min(rank, _numerical_rank(delta.sigma, eps * max(base.shape)))
         left, right, norm = delta.left[:, :kept], delta.right[:, :kept], squared_norm(delta.sigma)
     else:
         found = factorise(delta.matrix)
-        kept = min(rank, _numerical_rank(found.sigma, delta.matrix.dtype, max(base.shape)))
+        eps = max(torch.finfo(delta.matrix.dtype).eps, math.sqrt(torch.finfo(torch.float64).eps))
+        kept = min(rank, _numerical_rank(found.sigma, eps * max(base.shape)))
         top = found.subspace(SubspaceSize("rank", kept))
         left, right, norm = top.u, top.v, squared_norm(delta.matrix)
     inner = squared_norm(left.double().T @ (base.double() @ right.double()))
     return Amplification(math.sqrt(norm / inner) if inner else math.inf, kept)
 
 
-def _numerical_rank(sigma: Float[Tensor, "k"], dtype: torch.dtype, longest: int) -> int:
+def _numerical_rank(sigma: Float[Tensor, "k"], smallest_ratio: float) -> int:
     if not torch.any(sigma):
         raise ZeroDivisionError("a delta of zeros has no directions to amplify")
-    return int((sigma > torch.finfo(dtype).eps * longest * sigma.max()).sum())
+    return int((sigma > smallest_ratio * sigma.max()).sum())

@@ -2,7 +2,7 @@
 
     cosine = ⟨A, B⟩ / (‖A‖ ‖B‖),        ⟨A, B⟩ = Σ_ij a_ij b_ij = tr(Aᵀ B)
 
-(Frobenius), between -1 and 1; Ilharco et al. 2023, arXiv:2212.04089, section 5, read it between the
+(Frobenius), between -1 and 1; Ilharco et al. 2023, arXiv:2212.04089, read it between the
 task vectors of whole models. Sums are taken in float64: two unrelated deltas of 10⁷ entries have a
 cosine near 3e-4, the difference of sums that nearly cancel. Factors are not multiplied out: with
 A = s B₁ A₁ and B = t B₂ A₂ it is ⟨A, B⟩ = s t ⟨B₁ᵀ B₂, A₁ A₂ᵀ⟩, a product of r x r matrices.
@@ -37,15 +37,14 @@ def inner(first: Delta, second: Delta) -> float:
 
     Raises ValueError for deltas of different shapes.
     """
-    common_shape(first, second)
-    if isinstance(first, Factored) and isinstance(second, Factored):
-        left = first.b.double().T @ second.b.double()
-        right = first.a.double() @ second.a.double().T
-        return first.scale * second.scale * float((left * right).sum())
-    if isinstance(first, Dense) and isinstance(second, Dense):
-        return math.fsum(float((a * b).sum()) for a, b in paired_rows(first, second))
-    dense, factored = (first, second) if isinstance(first, Dense) else (second, first)
-    return _mixed_inner(dense, factored)
+    common_shape(first.shape, second.shape)
+    if isinstance(first, Factored):
+        if isinstance(second, Factored):
+            return _factored_inner(first, second)
+        return _mixed_inner(second, first)
+    if isinstance(second, Factored):
+        return _mixed_inner(first, second)
+    return math.fsum(float((a * b).sum()) for a, b in paired_rows(first, second))
 
 
 def norm(delta: Delta) -> float:
@@ -63,13 +62,12 @@ def norm(delta: Delta) -> float:
     return abs(delta.scale) * found if certain else 0.0
 
 
-def common_shape(*deltas: Delta) -> tuple[int, int]:
-    """(m, n) of all of them. Raises ValueError where they differ: they have no common base."""
-    shapes = {delta.shape for delta in deltas}
-    if len(shapes) != 1:
-        told = ", ".join(f"{m} x {n}" for m, n in sorted(shapes)) or "none at all"
-        raise ValueError(f"deltas of one base matrix have one shape, not {told}")
-    return shapes.pop()
+def common_shape(*shapes: tuple[int, int]) -> tuple[int, int]:
+    """The one shape (m, n) of several deltas. Raises ValueError for none, or where they differ."""
+    if len(set(shapes)) != 1:
+        told = ", ".join(f"{m} x {n}" for m, n in shapes) or "none"
+        raise ValueError(f"deltas to compare have one shape, that of their base matrix; got {told}")
+    return shapes[0]
 
 
 def paired_rows(
@@ -79,7 +77,7 @@ def paired_rows(
 
     Raises ValueError for deltas of different shapes.
     """
-    m, n = common_shape(first, second)
+    m, n = common_shape(first.shape, second.shape)
     step = max(1, BLOCK_ENTRIES // max(1, n))
     for start in range(0, m, step):
         rows = slice(start, start + step)
@@ -92,8 +90,13 @@ def _rows(delta: Delta, rows: slice) -> Float[Tensor, "rows n"]:
     return (delta.b[rows].double() * delta.scale) @ delta.a.double()
 
 
-def _mixed_inner(dense: Delta, factored: Delta) -> float:
-    assert isinstance(dense, Dense) and isinstance(factored, Factored)
+def _factored_inner(first: Factored, second: Factored) -> float:
+    left = first.b.double().T @ second.b.double()
+    right = first.a.double() @ second.a.double().T
+    return first.scale * second.scale * float((left * right).sum())
+
+
+def _mixed_inner(dense: Dense, factored: Factored) -> float:
     # ⟨D, B A⟩ = ⟨Bᵀ D, A⟩: r x n instead of a second m x n
     reduced = factored.b.double().T @ dense.matrix.double()
     return factored.scale * float((reduced * factored.a.double()).sum())

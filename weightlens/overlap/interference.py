@@ -1,4 +1,4 @@
-"""Singular task interference: how far the singular vectors of several deltas get in each other's way.
+"""Singular task interference: how far the singular vectors of several deltas collide.
 
     STI = ‖(Uᵀ U − I) Σ (Vᵀ V − I)‖₁           (sum of the absolute values of all entries)
 
@@ -21,19 +21,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.delta import Compact, Delta, Factored
+from weightlens.overlap.cosine import common_shape
 from weightlens.spectral.basis import factorise
 from weightlens.spectral.rank import SubspaceSize
 
 
 def task_singular_vectors(delta: Delta, size: SubspaceSize) -> Compact:
-    """The top-k singular triplets of a delta in float64, from its factors where it has any.
+    """The top-k singular triplets of a delta, from its factors where it has any.
 
+    float64 throughout; the vectors of a dense delta are those of `Subspace`, rounded to float32.
     k is the size asked for of all min(m, n) singular values, and no more than the factors' rank.
-    Raises ValueError for a rank above min(m, n).
+    Singular values of zero add nothing to STI. Raises ValueError for a rank above min(m, n).
     """
     if isinstance(delta, Factored):
         compact = delta.compact()
-        sigma_squared = torch.zeros(min(delta.shape), dtype=torch.float64)
+        sigma_squared = compact.sigma.new_zeros(min(delta.shape))
         sigma_squared[: len(compact.sigma)] = compact.sigma.square()
         k = min(size.rank(sigma_squared), len(compact.sigma))
         return Compact(compact.left[:, :k], compact.sigma[:k], compact.right[:, :k])
@@ -78,7 +80,4 @@ def _excess_gram(bases: list[Tensor]) -> Float[Tensor, "K K"]:
 
 
 def _check_shapes(parts: Sequence[Compact]) -> None:
-    shapes = {(part.left.shape[0], part.right.shape[0]) for part in parts}
-    if len(shapes) != 1:
-        told = ", ".join(f"{m} x {n}" for m, n in sorted(shapes)) or "none at all"
-        raise ValueError(f"deltas of one base matrix have one shape, not {told}")
+    common_shape(*((part.left.shape[0], part.right.shape[0]) for part in parts))

@@ -3,10 +3,10 @@
     u' is an intruder  ⟺  max_i |cos(u', u_i)| < threshold
 
 for u' among the top `count` singular vectors of the tuned matrix and u_i all min(m, n) singular
-vectors of the base on the same side. LoRA makes them, full fine-tuning hardly does. The paper looks
-at the left side; here both are read.
+vectors of the base on the same side. The paper reads the left
+side, and finds intruders after LoRA where full fine-tuning leaves few; here both sides are read.
 
-Shuttleworth et al. 2024, arXiv:2410.21228, section 3, algorithm 1.
+Shuttleworth et al. 2024, arXiv:2410.21228, algorithm 1.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,8 @@ taken here, θ_i = atan2(sin θ_i, cos θ_i), which is good to a few eps of floa
 
 Both distances are metrics between subspaces of the same dimension (geodesic: arc length on the
 Grassmannian; chordal: ‖PPᵀ − QQᵀ‖_F / √2). For p > q they compare Q with the nearest part of P:
-zero where one subspace holds the other, so no metric (Ye & Lim 2016, section 4).
+zero where one subspace holds the other, so no metric (Ye & Lim 2016,
+SIAM J. Matrix Anal. Appl. 37).
 """
 
 import math
@@ -27,8 +28,9 @@ def principal_angles(
 ) -> Float[Tensor, "angles"]:
     """The min(p, q) angles in radians, ascending, float64, 0 to π/2.
 
-    first, second: orthonormal columns, to the square root of their dtype's eps; what they lack of
-    orthonormality is removed in float64. Raises ValueError for columns further off.
+    first, second: orthonormal columns, to the square root of float32's eps (of their dtype's, where
+    that is coarser); what they lack of it is removed in float64. Raises ValueError for columns
+    further off.
     """
     large, small = _orthonormal(first), _orthonormal(second)
     if large.shape[1] < small.shape[1]:
@@ -53,8 +55,8 @@ def _orthonormal(basis: Float[Tensor, "d k"]) -> Float[Tensor, "d k"]:
     wide = basis.double()
     gram = wide.T @ wide
     off = float((gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).abs().sum())
-    # not (off <= ...): a basis with NaN is no basis either
-    if not off <= len(gram) * math.sqrt(torch.finfo(basis.dtype).eps):
+    eps = max(torch.finfo(basis.dtype).eps, torch.finfo(torch.float32).eps)
+    if not off <= len(gram) * math.sqrt(eps):  # not (off > ...): NaN is no basis either
         d, k = basis.shape
         raise ValueError(
             f"the {k} columns of a {d} x {k} basis are not orthonormal; take its Q factor"

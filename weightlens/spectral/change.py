@@ -4,8 +4,8 @@
     in norm    ‖σ' − σ‖ / ‖σ‖
 
 with σ the singular values of W and σ' those of W + Δ, both descending. The change at any index is
-at most ‖Δ‖₂ (Weyl 1912) and ‖σ' − σ‖ at most ‖Δ‖_F (Mirsky 1960; Horn & Johnson, Matrix Analysis,
-7.4.9): a delta that turns the singular vectors alone changes nothing here.
+at most ‖Δ‖₂ (Weyl 1912) and ‖σ' − σ‖ at most ‖Δ‖_F (Mirsky 1960; both in Horn & Johnson, Matrix
+Analysis, section 7.4). A delta that turns the singular vectors alone changes nothing here.
 """
 
 import math

@@ -7,7 +7,7 @@ the singular values over one of them.
                          λ(β)² = 2 (β + 1) + 8 β / (β + 1 + √(β² + 14 β + 1))
                          μ_β: median of the Marchenko-Pastur law. The noise may be unknown; it
                          minimises the worst mean squared error of the truncated matrix.
-                         Gavish & Donoho 2014, arXiv:1305.5870, section III, equations 4, 5 and 11
+                         Gavish & Donoho 2014, arXiv:1305.5870, sections I and III
     Tracy-Widom edge     noise √(μ + 0.9793 s),   μ = (√(e−1) + √d)²,
                          s = (√(e−1) + √d) (1/√(e−1) + 1/√d)^(1/3)
                          exceeded by the largest singular value of pure noise of known standard
@@ -15,7 +15,8 @@ the singular values over one of them.
                          theorem 1.1
     rounding floor       √(E / (mn)) (√m + √n),   E = `rounding_energy`, ‖rounding errors‖²
                          about the largest singular value of independent rounding errors, each of
-                         variance E / (mn) (Bai & Yin 1993, Annals of Probability 21(3))
+                         variance E / (mn). Yin, Bai & Krishnaiah 1988, Probability Theory and
+                         Related Fields 78
 """
 
 import math
@@ -82,8 +83,8 @@ def marchenko_pastur_median(beta: float) -> float:
 def tracy_widom_edge(*, m: int, n: int, noise: float) -> float:
     """What the largest singular value of noise alone stays below with probability 0.95.
 
-    noise: standard deviation of one entry, 0 or more. Right to about a percent of the excess for
-    min(m, n) ≥ 10. Raises ValueError for a matrix of one entry.
+    noise: standard deviation of one entry, 0 or more. The law is a limit; Johnstone finds it
+    satisfactory from min(m, n) = 10 on. Raises ValueError for a matrix of one entry.
     """
     short, long = min(m, n), max(m, n)
     if long < 2:
