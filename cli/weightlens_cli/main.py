@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from weightlens.version import VERSION
+from weightlens_cli.commands.compare import compare
 from weightlens_cli.commands.demo import demo
 from weightlens_cli.commands.evaluate import evaluate
 from weightlens_cli.commands.inspect import inspect
@@ -46,5 +47,6 @@ def main(version: Annotated[bool, _VERSION] = False) -> None:
 app.command("demo")(reported(demo))
 app.command("inspect")(reported(inspect))
 app.command("overlap")(reported(overlap))
+app.command("compare")(reported(compare))
 app.command("merge")(reported(merge))
 app.command("eval")(reported(evaluate))

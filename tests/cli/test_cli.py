@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from weightlens_cli.main import app
 
-COMMANDS = ("inspect", "overlap", "merge", "eval", "demo")
+COMMANDS = ("inspect", "overlap", "compare", "merge", "eval", "demo")
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()
 
@@ -110,7 +110,9 @@ def test_bad_models_get_one_line_and_exit_code_2(folders: Folders, tmp_path: Pat
     )
     assert "give one of" in one_line(["overlap", base, base, "--rank", "3", "--energy", "0.5"])
     assert "--energy" in one_line(["overlap", base, base, "--energy", "1.5"])
-    assert "folder that exists" in one_line(["overlap", base, base, "--json", str(tmp_path / "no" / "x.json")])
+    assert "folder that exists" in one_line(
+        ["overlap", base, base, "--json", str(tmp_path / "no" / "x.json")]
+    )
     assert "no regular expression" in one_line(["overlap", base, base, "--include", "("])
 
 

@@ -1,16 +1,14 @@
 """`weightlens overlap`: the overlap of fine-tunes with their base."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightlens_cli import screen
+from weightlens_cli.selecting import selection_of, size_of
 
 if TYPE_CHECKING:
-    from weightlens.checkpoint.selection import Selection
-    from weightlens.spectral.rank import SubspaceSize
     from weightlens.survey.result import OverlapReport
 
 
@@ -68,8 +66,8 @@ def overlap(
         report = measure_overlap(
             base,
             tuned,
-            size=_size(energy, rank, fraction),
-            selection=_selection(include, exclude),
+            size=size_of(energy, rank, fraction),
+            selection=selection_of(include, exclude),
             control=control,
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
@@ -92,29 +90,3 @@ def _write(
         from weightlens.report.overlap_page import write_overlap_page
 
         write_overlap_page(report, html)
-
-
-def _size(energy: float | None, rank: int | None, fraction: float | None) -> "SubspaceSize":
-    from weightlens.errors import InputError
-    from weightlens.spectral.rank import RankBy, SubspaceSize
-
-    sizes: dict[RankBy, float | None] = {"energy": energy, "rank": rank, "fraction": fraction}
-    given = [(by, value) for by, value in sizes.items() if value is not None]
-    if len(given) > 1:
-        raise InputError("give one of --energy, --rank and --fraction")
-    try:
-        return SubspaceSize(*given[0]) if given else SubspaceSize()
-    except ValueError as error:
-        raise InputError(f"--{given[0][0]}: {error}") from None
-
-
-def _selection(include: str | None, exclude: str | None) -> "Selection":
-    from weightlens.checkpoint.selection import Selection
-    from weightlens.errors import InputError
-
-    for option, pattern in (("--include", include), ("--exclude", exclude)):
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise InputError(f"{option}: {pattern!r} is no regular expression ({error})") from None
-    return Selection(include=include, exclude=exclude)

@@ -1,0 +1,81 @@
+"""`weightlens compare` in the terminal: every two models over all matrices, and by module."""
+
+import math
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from weightlens.report.grid import short_modules
+from weightlens.survey.compare import CompareReport, PairRecord
+
+
+def compare_tables(report: CompareReport) -> list[RenderableType]:
+    """A line a pair, then for each pair a line a module."""
+    by = f"{report.subspace.by} {report.subspace.value:g}"
+    table = _table(f"fine-tunes of {report.base}, subspaces of their deltas by {by}", "a", "b")
+    for name in ("cosine", "sign conflict", "a in b ÷ chance", "b in a ÷ chance", "interference"):
+        table.add_column(name, justify="right")
+    for pair in report.pairs:
+        aligned = pair.alignment_over_chance or (None, None)
+        table.add_row(
+            pair.a,
+            pair.b,
+            _number(pair.cosine),
+            _percent(pair.sign_conflict),
+            *[_number(ratio) for ratio in aligned],
+            f"{pair.interference:.4g}",
+        )
+    parts: list[RenderableType] = [table]
+    for a in range(len(report.models)):
+        parts += [_modules(report, a, b) for b in range(a + 1, len(report.models))]
+    parts.append(
+        "Cosine 0, sign conflict 50 % and alignment 1 are what unrelated deltas read; angles are "
+        "between the deltas' own subspaces."
+    )
+    return parts
+
+
+def _modules(report: CompareReport, a: int, b: int) -> Table:
+    table = _table(f"{report.models[a]} and {report.models[b]}, means by module", "module")
+    for name in ("cosine", "sign conflict", "smallest angle: column", "row", "interference"):
+        table.add_column(name, justify="right")
+    groups: dict[str, list[PairRecord]] = {}
+    for matrix in report.matrices:
+        found = [p for p in matrix.pairs if (p.a, p.b) == (a, b)]
+        groups.setdefault(matrix.module, []).extend(found)
+    short = short_modules(list(groups))
+    for module, pairs in groups.items():
+        conflicts = [p.sign_conflict for p in pairs if p.sign_conflict is not None]
+        table.add_row(
+            short[module],
+            _number(_mean([p.cosine for p in pairs])),
+            _percent(_mean(conflicts)),
+            _degrees(_mean([p.columns.smallest_angle for p in pairs])),
+            _degrees(_mean([p.rows.smallest_angle for p in pairs])),
+            _number(_mean([p.interference for p in pairs])),
+        )
+    return table
+
+
+def _table(title: str, *first: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in first:
+        table.add_column(name)
+    return table
+
+
+def _mean(values: list[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _degrees(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}°"
