@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightlens.delta import Dense, Factored
-from weightlens.overlap.curve import OverlapCurve, directions, overlap_curve
+from weightlens.overlap.curve import OverlapCurve, overlap_curve
 from weightlens.overlap.subspace import subspace_overlap
 from weightlens.spectral.basis import factorise
+from weightlens.spectral.directions import directions
 from weightlens.spectral.rank import SubspaceSize
 
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31))
@@ -83,7 +84,8 @@ def test_curves_never_fall_and_the_short_side_ends_at_one(
         assert (np.diff(curve) >= 0).all()
         assert 0 <= curve[0] and curve[-1] <= 1
     short = found.column if base.shape[0] <= base.shape[1] else found.row
-    assert float(short[-1]) == pytest.approx(1.0, abs=1e-12)
+    # products with the delta are float32, whose rounding is 6e-8; everything after is float64
+    assert float(short[-1]) == pytest.approx(1.0, abs=1e-6)
     assert (found.both <= torch.minimum(found.column, found.row) + 1e-6).all()
 
 

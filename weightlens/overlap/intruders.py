@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.overlap.curve import directions
 from weightlens.spectral.basis import Factorisation, factorise
+from weightlens.spectral.directions import directions
 from weightlens.spectral.rank import SubspaceSize
 
 

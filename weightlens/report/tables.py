@@ -24,6 +24,8 @@ def overlap_tables(report: OverlapReport) -> list[RenderableType]:
         grid = overlap_grid(model)
         if len(grid.layers) > 1:
             tables.append(_layer_table(grid))
+        if any(m.more for m in model.matrices):
+            tables.append(_more_table(model))
         tables.extend(_remarks(model))
     return tables
 
@@ -81,6 +83,23 @@ def _layer_table(grid: Grid) -> Table:
             for column, row in zip(grid.column[i], grid.row[i], strict=True)
         ]
         table.add_row("–" if layer is None else str(layer), *cells)
+    return table
+
+
+def _more_table(model: ModelRecord) -> Table:
+    """Means of the further metrics by module; the curve is left to JSON and CSV."""
+    names = [n for n in next(m.more for m in model.matrices if m.more) if "_at_" not in n]
+    table = _table(f"further metrics of {model.model}, means by module", "metric")
+    short = short_modules([m.module for m in model.matrices])
+    for module in model.summary.modules:
+        table.add_column(short[module], justify="right")
+    for name in names:
+        cells = []
+        for module in model.summary.modules:
+            values = [m.more.get(name) for m in model.matrices if m.module == module]
+            known = [v for v in values if v is not None]
+            cells.append(f"{sum(known) / len(known):.3g}" if known else "–")
+        table.add_row(name, *cells)
     return table
 
 

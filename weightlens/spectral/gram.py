@@ -9,11 +9,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_PANEL = 2048
+"""Columns that are widened to float64 at a time: the matrix is never copied whole."""
+
+_STRIPS = 4
+"""Row strips of the lower triangle that are computed; the rest of it is their mirror image."""
+
 
 def short_gram(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d d"]:
     """W Wᵀ or Wᵀ W, whichever is smaller (d = min(m, n)), in float64."""
-    wide = matrix.double()
-    return wide @ wide.T if wide.shape[0] <= wide.shape[1] else wide.T @ wide
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    d = wide.shape[0]
+    gram = wide.new_zeros(d, d, dtype=torch.float64)
+    rows = -(-d // _STRIPS)
+    for start in range(0, wide.shape[1], _PANEL):
+        panel = wide[:, start : start + _PANEL].double()
+        for top in range(0, d, rows):
+            bottom = min(top + rows, d)
+            gram[top:bottom, :bottom].addmm_(panel[top:bottom], panel[:bottom].T)
+    return gram.tril() + gram.tril(-1).T
 
 
 def singular_values(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d"]:

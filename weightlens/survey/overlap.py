@@ -14,6 +14,7 @@ from weightlens.delta import Delta, Dense, Factored
 from weightlens.errors import InputError
 from weightlens.spectral.basis import Factorisation, Subspace, factorise
 from weightlens.spectral.rank import SubspaceSize
+from weightlens.survey.further import further_metrics
 from weightlens.survey.matrix import measure
 from weightlens.survey.opened import ModelLike, opened
 from weightlens.survey.result import (
@@ -49,13 +50,15 @@ def measure_overlap(
     size: SubspaceSize = SubspaceSize(),  # noqa: B008 (immutable)
     selection: Selection = Selection(),  # noqa: B008 (immutable)
     control: ModelLike | None = None,
+    more: bool = False,
     progress: Progress = lambda done, total, name: None,
 ) -> OverlapReport:
     """Measures every matrix of every tuned model against the base.
 
     Models are folders, Hub ids, PEFT adapter folders, BASE+ADAPTER, or state dicts. The base is
     factorised once for all of them. control: another model of the same shapes, unrelated, whose
-    subspaces take the place of the base's: overlaps with it must read chance.
+    subspaces take the place of the base's: overlaps with it must read chance. more: fill `more`
+    with the further metrics, at the cost of two more factorisations a matrix and model.
     Raises InputError and its kinds (TensorMissing, ShapeMismatch, NonFiniteTensor, …).
     """
     weights = base_weights(opened(base))
@@ -73,7 +76,7 @@ def measure_overlap(
     records: list[list[MatrixRecord]] = [[] for _ in models]
     for done, name in enumerate(names):
         progress(done, len(names), name)
-        measured = _measure_tensor(name, weights, models, size, frame)
+        measured = _measure_tensor(name, weights, models, size, frame, more)
         for found, model_records in zip(measured, records, strict=True):
             model_records.extend(found)
     progress(len(names), len(names), "")
@@ -94,6 +97,7 @@ def _measure_tensor(
     tuned: Sequence[Model],
     size: SubspaceSize,
     subspace_of: Weights | None,
+    more: bool,
 ) -> list[list[MatrixRecord]]:
     whole = base.read(name)
     frame = whole if subspace_of is None else subspace_of.read(name)
@@ -102,7 +106,7 @@ def _measure_tensor(
     for model in tuned:
         delta, stored = model_delta(model, name, base, whole)
         found.append([
-            _record(cut, factorisation, subspace, _cut_delta(cut, delta), _cut(cut, stored))
+            _record(cut, factorisation, subspace, _cut_delta(cut, delta), _cut(cut, stored), more)
             for cut, (factorisation, subspace) in zip(
                 _slices(name, whole), subspaces, strict=True
             )
@@ -153,6 +157,7 @@ def _record(
     subspace: Subspace,
     delta: Delta | None,
     stored: Shaped[Tensor, "m n"] | None,
+    more: bool,
 ) -> MatrixRecord:
     place = place_of(cut.name)
     measured = measure(factorisation, subspace, delta, stored=stored)
@@ -170,6 +175,9 @@ def _record(
         row=measured.row,
         both=measured.both,
         weighted=measured.weighted,
+        more=further_metrics(factorisation, delta, stored=stored)
+        if more and delta is not None and measured.delta.norm
+        else {},
     )
 
 

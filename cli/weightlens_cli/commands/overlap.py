@@ -37,6 +37,10 @@ def overlap(
         str | None,
         typer.Option(help="Unrelated model whose subspaces stand in for the base's: reads chance."),
     ] = None,
+    more: Annotated[
+        bool,
+        typer.Option("--more", help="Further metrics per matrix, into JSON, CSV and a table."),
+    ] = False,
     fail_above: Annotated[
         list[str] | None,
         typer.Option(metavar="METRIC=VALUE", help="Exit 1 if a mean is above it; repeatable."),
@@ -69,6 +73,7 @@ def overlap(
             size=size_of(energy, rank, fraction),
             selection=selection_of(include, exclude),
             control=control,
+            more=more,
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
     _write(report, json=json, csv=csv, html=html)

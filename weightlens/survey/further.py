@@ -1,0 +1,64 @@
+"""Further metrics of one matrix, by name: what `overlap --more` puts into the report's `more`."""
+
+import math
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+from weightlens.delta import Compact, Delta, measurable
+from weightlens.overlap.amplification import amplification
+from weightlens.overlap.curve import overlap_curve
+from weightlens.overlap.intruders import intruder_dimensions
+from weightlens.overlap.rounding import rounding_energy
+from weightlens.spectral.basis import Factorisation
+from weightlens.spectral.change import spectrum_change
+from weightlens.spectral.gram import singular_values
+from weightlens.spectral.noise import hard_threshold, rank_above, rounding_floor
+from weightlens.spectral.rank import energy_rank
+from weightlens.spectral.tail import power_law_tail
+
+INTRUDER_COUNT = 10
+CURVE_FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5)
+"""Shares of min(m, n) at which the overlap curve is read."""
+
+
+def further_metrics(
+    base: Factorisation, delta: Delta, *, stored: Shaped[Tensor, "..."] | None = None
+) -> dict[str, float | None]:
+    """All of them, for a delta that is not all zeros; docs/metrics.md explains each name.
+
+    stored: the tuned tensor as on disk, for the rounding floor. Costs two more factorisations.
+    """
+    m, n = base.matrix.shape
+    measured = measurable(delta)
+    compact = isinstance(measured, Compact)
+    sigma = measured.sigma if isinstance(measured, Compact) else singular_values(measured.matrix)
+    tuned = base.matrix + delta.dense()
+    count = min(INTRUDER_COUNT, m, n)
+    intruders = intruder_dimensions(base, tuned, count=count)
+    tail = power_law_tail(base.sigma_squared)
+    amplified = amplification(base.matrix, measured, energy_rank(sigma.square(), 0.5))
+    found: dict[str, float | None] = {
+        "amplification": amplified.factor if math.isfinite(amplified.factor) else None,
+        "amplification_rank": float(amplified.rank),
+        "intruders_left": float(len(intruders.left.indices)),
+        "intruders_right": float(len(intruders.right.indices)),
+        "spectrum_change": _finite(spectrum_change(base.sigma, singular_values(tuned)).in_norm),
+        "base_tail_alpha": tail.alpha if tail else None,
+        "base_tail_distance": tail.distance if tail else None,
+        # a low-rank delta has no noise bulk to read a threshold from
+        "noise_rank": None if compact else float(
+            rank_above(sigma, hard_threshold(sigma, m=m, n=n))),
+        "rank_above_rounding": None if stored is None else float(
+            rank_above(sigma, rounding_floor(m=m, n=n, rounding_energy=rounding_energy(stored)))),
+    }  # fmt: skip
+    curve = overlap_curve(base, measured)
+    for fraction in CURVE_FRACTIONS:
+        k = max(1, round(fraction * min(m, n)))
+        found[f"column_at_{fraction:g}"] = float(curve.column[k - 1])
+        found[f"row_at_{fraction:g}"] = float(curve.row[k - 1])
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
