@@ -4,8 +4,8 @@
 
 A 1536 x 8960 base with the spectrum of a trained layer and two deltas. Compared: whole overlap
 curves (every k; column, row and both) by torch.linalg.svd of the base followed by the same
-projections, and by weightlens; and a LoRA delta in its factors with the base at hand against the same
-delta given densely. Medians; one warm-up each.
+projections, and by weightlens; and a LoRA delta in its factors with the base at hand against the
+same delta given densely. Medians; one warm-up each.
 """
 
 import argparse
