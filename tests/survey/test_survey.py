@@ -239,6 +239,20 @@ def test_what_does_not_fit_the_base_is_named(folders: Folders, tmp_path: Path) -
         measure_overlap(folders.base, [write_model(tmp_path / "four", tensors)])
 
 
+def test_another_vocabulary_is_told_and_not_fatal(folders: Folders, tmp_path: Path) -> None:
+    tensors = load_file(folders.full / "model.safetensors")
+    grown = tensors | {n: torch.cat([tensors[n], torch.zeros(5, 24)])
+                       for n in ("model.embed_tokens.weight", "lm_head.weight")}  # fmt: skip
+    (model,) = measure_overlap(folders.base, [write_model(tmp_path / "grown", grown)]).models
+    reasons = {s.name: s.reason for s in model.skipped}
+    assert reasons["lm_head.weight"] == "embedding; 32 rows, 37 in the tuned model"
+    assert len(model.matrices) == 14
+    with pytest.raises(ShapeMismatch, match="37 x 24"):
+        measure_overlap(
+            folders.base, [tmp_path / "grown"], selection=Selection(include="embed|lm_head")
+        )
+
+
 def test_a_rank_above_a_matrix_names_it(folders: Folders) -> None:
     with pytest.raises(InputError, match=r"k_proj.*12 x 24: rank 20 exceeds"):
         measure_overlap(folders.base, [folders.full], size=SubspaceSize("rank", 20))

@@ -1,6 +1,6 @@
 """A model: a full checkpoint, an adapter on a base, or both; and its delta against a base."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,14 +38,16 @@ class Model:
         """Shape and dtype of every tensor, those of the base where only an adapter is given."""
         return (self.weights or base).infos
 
-    def check_against(self, base: Weights) -> None:
+    def check_against(self, base: Weights, *, vocabulary: Collection[str] = ()) -> None:
         """Raises unless names and shapes are those of the base: TensorMissing, ShapeMismatch,
-        AdapterMismatch. An absent `lm_head.weight` is tied to the embeddings and no error."""
+        AdapterMismatch. An absent `lm_head.weight` is tied to the embeddings and no error.
+
+        vocabulary: tensors whose number of rows may differ."""
         if self.adapter is not None:
             self.adapter.check_fits(base)
         if self.weights is None or self.weights is base:
             return
-        check_same_tensors(base, self.weights)
+        check_same_tensors(base, self.weights, vocabulary=vocabulary)
 
     def tensor(self, name: str, base: Weights) -> Float[Tensor, "..."]:
         """The weight in float32, adapter applied."""
@@ -143,8 +145,10 @@ def open_model(
     return Model(label, FolderWeights(path, read_as=read_as))
 
 
-def check_same_tensors(base: Weights, other: Weights) -> None:
-    """Raises TensorMissing or ShapeMismatch where names or shapes differ between two models."""
+def check_same_tensors(base: Weights, other: Weights, *, vocabulary: Collection[str] = ()) -> None:
+    """Raises TensorMissing or ShapeMismatch where names or shapes differ between two models.
+
+    vocabulary: tensors whose number of rows may differ."""
     for name in {**base.infos, **other.infos}:
         ours, theirs = base.infos.get(name), other.infos.get(name)
         if ours is None or theirs is None:
@@ -152,6 +156,8 @@ def check_same_tensors(base: Weights, other: Weights) -> None:
                 continue
             has, lacks = (base, other) if theirs is None else (other, base)
             raise TensorMissing(f"{name} is in {has.label} but not in {lacks.label}")
+        if name in vocabulary and ours.shape[1:] == theirs.shape[1:]:
+            continue
         if ours.shape != theirs.shape:
             raise ShapeMismatch(
                 f"{name} is {' x '.join(map(str, theirs.shape))} in {other.label} but "

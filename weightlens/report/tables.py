@@ -109,6 +109,9 @@ def _remarks(model: ModelRecord) -> Iterator[str]:
         yield f"{model.model} equals the base: every delta is zero, so there is nothing to overlap."
     elif unchanged:
         yield f"{unchanged} matrices are unchanged and left out of the means."
+    for skipped in model.skipped:
+        if "rows" in skipped.reason:
+            yield f"{skipped.name} was left out: {skipped.reason}."
     bounds = [m.subspace.angle_bound for m in model.matrices]
     unclear = sum(b is None for b in bounds)
     known = [b for b in bounds if b is not None]

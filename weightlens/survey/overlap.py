@@ -64,8 +64,13 @@ def measure_overlap(
     weights = base_weights(opened(base))
     models = [opened(model, base=weights) for model in tuned]
     frame = None if control is None else base_weights(opened(control))
+    embeddings = [
+        name
+        for name, info in weights.infos.items()
+        if selection.reason_to_skip(name, info) == "embedding"
+    ]
     for model in models:
-        model.check_against(weights)
+        model.check_against(weights, vocabulary=embeddings)
     if frame is not None:
         check_same_tensors(weights, frame)
     names = list(selection.matrices(dict(weights.infos)))
@@ -184,11 +189,15 @@ def _record(
 def _model_record(
     model: Model, base: Weights, selection: Selection, matrices: list[MatrixRecord]
 ) -> ModelRecord:
-    skipped = [
-        Skipped(name=name, reason=reason)
-        for name, info in base.infos.items()
-        if (reason := selection.reason_to_skip(name, info)) is not None
-    ]
+    tuned = model.infos(base)
+    skipped = []
+    for name, info in base.infos.items():
+        reason = selection.reason_to_skip(name, info)
+        other = tuned.get(name, info)
+        if other.shape != info.shape:
+            reason = f"{reason}; {info.shape[0]} rows, {other.shape[0]} in the tuned model"
+        if reason is not None:
+            skipped.append(Skipped(name=name, reason=reason))
     return ModelRecord(
         model=model.label,
         kind=model.kind,
