@@ -43,6 +43,10 @@ class Dense:
         """The delta times a number."""
         return Dense(self.matrix * factor)
 
+    def transposed(self) -> "Dense":
+        """The delta of the transposed weight."""
+        return Dense(self.matrix.T)
+
     def is_zero(self) -> bool:
         """Whether every entry is exactly zero."""
         return not bool(torch.any(self.matrix))
@@ -76,6 +80,10 @@ class Factored:
     def scaled(self, factor: float) -> "Factored":
         """The delta times a number; the factors stay as they are."""
         return Factored(self.b, self.a, self.scale * factor)
+
+    def transposed(self) -> "Factored":
+        """The delta of the transposed weight: (B A)ᵀ = Aᵀ Bᵀ."""
+        return Factored(self.a.T, self.b.T, self.scale)
 
     def is_zero(self) -> bool:
         """Whether the product is zero for certain: a factor of zeros, or the scale zero.

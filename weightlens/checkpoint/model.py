@@ -92,6 +92,7 @@ class AppliedWeights(Weights):
         model.check_against(model.weights)
         self.label = model.label
         self._model, self._weights = model, model.weights
+        self.transposed = model.weights.transposed
 
     @property
     def infos(self) -> Mapping[str, TensorInfo]:

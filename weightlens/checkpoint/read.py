@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
+from weightlens.checkpoint.orientation import transposed_names
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
 
 TIED = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -22,6 +23,8 @@ class Weights(ABC):
     label: str
     read_as: torch.dtype | None = None
     """The type that tensors are rounded to as they are read; None for as stored."""
+    transposed: frozenset[str] = frozenset()
+    """Names of the matrices that are stored as inputs x outputs (GPT-2's Conv1D)."""
 
     @property
     @abstractmethod
@@ -94,6 +97,7 @@ class FolderWeights(Weights):
         self.folder = folder
         self._tensors = dict(scan_folder(folder) if tensors is None else tensors)
         self._infos = {name: tensor.info for name, tensor in self._tensors.items()}
+        self.transposed = transposed_names(folder, self._infos)
 
     @property
     def infos(self) -> Mapping[str, TensorInfo]:

@@ -101,6 +101,9 @@ class Run:
     ) -> Shaped[Tensor, "m n"]:
         if not job.transforms:
             return (base + self._combined([d.dense() for d in deltas])).to(job.info.dtype)
+        turned = job.name in self.plan.base.transposed
+        if turned:
+            base, deltas = base.T, [delta.transposed() for delta in deltas]
         place = place_of(job.name)
         name = MatrixName(job.name, place.expert if expert is None else expert, place)
         surgery = MatrixSurgery(name, base, job.transforms, self.seed)
@@ -111,7 +114,7 @@ class Run:
         merged = self._combined([delta.dense() for delta in stripped])
         written = (base + merged).to(job.info.dtype)
         self.records.append(surgery.record(merged, written.float() - base))
-        return written
+        return written.T.contiguous() if turned else written
 
     def _combined(self, tensors: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
         method = self.plan.method

@@ -145,6 +145,8 @@ def _compared(
     deltas: list[Delta] = [
         model.delta(name, weights, base) or Dense(torch.zeros_like(base)) for model in models
     ]
+    if name in weights.transposed:
+        base, deltas = base.T, [delta.transposed() for delta in deltas]
     norms = [norm(delta) for delta in deltas]
     products = [[0.0] * len(deltas) for _ in deltas]
     for i, j in combinations(range(len(deltas)), 2):

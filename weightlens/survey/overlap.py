@@ -104,12 +104,16 @@ def _measure_tensor(
     subspace_of: Weights | None,
     more: bool,
 ) -> list[list[MatrixRecord]]:
-    whole = base.read(name)
-    frame = whole if subspace_of is None else subspace_of.read(name)
+    stored_base = base.read(name)
+    turned = name in base.transposed
+    whole = _turned(stored_base, turned)
+    frame = whole if subspace_of is None else _turned(subspace_of.read(name), turned)
     subspaces = [_factorised(cut, cut.of(frame), size) for cut in _slices(name, whole)]
     found = []
     for model in tuned:
-        delta, stored = model_delta(model, name, base, whole)
+        delta, stored = model_delta(model, name, base, stored_base)
+        if turned and isinstance(delta, Dense | Factored):
+            delta = delta.transposed()
         found.append([
             _record(cut, factorisation, subspace, _cut_delta(cut, delta), _cut(cut, stored), more)
             for cut, (factorisation, subspace) in zip(
@@ -117,6 +121,11 @@ def _measure_tensor(
             )
         ])  # fmt: skip
     return found
+
+
+def _turned(tensor: Float[Tensor, "..."], turned: bool) -> Float[Tensor, "..."]:
+    """Rows are outputs, whichever way the checkpoint stores them."""
+    return tensor.T if turned else tensor
 
 
 def model_delta(
