@@ -84,8 +84,7 @@ def test_curves_never_fall_and_the_short_side_ends_at_one(
         assert (np.diff(curve) >= 0).all()
         assert 0 <= curve[0] and curve[-1] <= 1
     short = found.column if base.shape[0] <= base.shape[1] else found.row
-    # products with the delta are float32, whose rounding is 6e-8; everything after is float64
-    assert float(short[-1]) == pytest.approx(1.0, abs=1e-6)
+    assert float(short[-1]) == pytest.approx(1.0, abs=1e-12)
     assert (found.both <= torch.minimum(found.column, found.row) + 1e-6).all()
 
 

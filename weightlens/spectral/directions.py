@@ -19,10 +19,6 @@ Its length is then 1 up to eps * (σ₁ / σ)², 2e-8 in float64.
 """
 
 
-_FLOAT32_RATIO = 5e-3
-"""σ / σ₁ from which products with the base in float32 are good to 1e-5 after division by σ."""
-
-
 @dataclass(frozen=True)
 class Directions:
     """All d singular directions of a base, the long side's (mostly) without its vectors.
@@ -39,21 +35,13 @@ class Directions:
 
     def along_short(self, matrix: Float[Tensor, "d c"]) -> Float[Tensor, "d c"]:
         """Coordinates of the matrix's columns along the short side's vectors."""
-        dtype = self._dtype(matrix)
-        return (self.short.to(dtype).T @ matrix.to(dtype)).double()
+        return self.short.T @ matrix.double()
 
     def along_long(self, matrix: Float[Tensor, "e c"]) -> Float[Tensor, "d c"]:
         """Coordinates of the matrix's columns along the long side's vectors."""
-        dtype = self._dtype(matrix)
-        leading = self.short[:, : len(self.sigma)]
-        product = (self.wide.to(dtype) @ matrix.to(dtype)).double()
-        head = (leading.T @ product) / self.sigma[:, None]
-        return torch.cat([head, self.tail.T @ matrix.double()])
-
-    def _dtype(self, matrix: Float[Tensor, "..."]) -> torch.dtype:
-        """float32 where the division by σ cannot magnify its rounding past 1e-5."""
-        mild = bool(self.sigma[-1:].sum() > _FLOAT32_RATIO * self.sigma[:1].sum())
-        return torch.float32 if mild and matrix.dtype == torch.float32 else torch.float64
+        leading, wide = self.short[:, : len(self.sigma)], matrix.double()
+        head = (leading.T @ (self.wide.double() @ wide)) / self.sigma[:, None]
+        return torch.cat([head, self.tail.T @ wide])
 
 
 def directions(base: Factorisation) -> Directions:
