@@ -23,18 +23,24 @@ if TYPE_CHECKING:
     from weightlens.merge.record import MergeReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
     from weightlens.spectral.rank import SubspaceSize
+    from weightlens.survey.callback import OverlapCallback
+    from weightlens.survey.compare import compare_models
+    from weightlens.survey.inspect import inspect_model
     from weightlens.survey.overlap import measure_overlap
     from weightlens.survey.result import OverlapReport
 
 _HOMES = {
     "EvalReport": "weightlens.evaluate.result",
     "MergeReport": "weightlens.merge.record",
+    "OverlapCallback": "weightlens.survey.callback",
     "OverlapReport": "weightlens.survey.result",
     "Selection": "weightlens.checkpoint.selection",
     "Settings": "weightlens.evaluate.run",
     "SubspaceSize": "weightlens.spectral.rank",
     "WeightlensError": "weightlens.errors",
+    "compare_models": "weightlens.survey.compare",
     "evaluate_models": "weightlens.evaluate.run",
+    "inspect_model": "weightlens.survey.inspect",
     "measure_overlap": "weightlens.survey.overlap",
     "merge_state_dicts": "weightlens.merge.engine",
     "parse_recipe": "weightlens.merge.resolution",
@@ -45,13 +51,16 @@ _HOMES = {
 __all__ = [
     "EvalReport",
     "MergeReport",
+    "OverlapCallback",
     "OverlapReport",
     "Selection",
     "Settings",
     "SubspaceSize",
     "WeightlensError",
     "__version__",
+    "compare_models",
     "evaluate_models",
+    "inspect_model",
     "measure_overlap",
     "merge_state_dicts",
     "parse_recipe",
