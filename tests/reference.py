@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+from torch import Tensor
+
+from weightlens.survey.result import MatrixRecord
 
 Matrix = NDArray[np.float64]
 
@@ -20,6 +24,26 @@ class Reference:
     weighted_row: float
     relative_norm: float
     effective_rank: float
+
+
+def check_overlaps(record: MatrixRecord, base: Tensor, delta: Tensor) -> float:
+    """Every overlap of a record within 1e-4 of the reference; returns the largest difference."""
+    expected = overlap_by_svd(base.double().numpy(), delta.double().numpy(), 0.5)
+    assert record.subspace.rank == expected.rank
+    worst = 0.0
+    for ours, theirs in (
+        (record.column.overlap, expected.column),
+        (record.row.overlap, expected.row),
+        (record.both.overlap, expected.both),
+        (record.weighted.column, expected.weighted_column),
+        (record.weighted.row, expected.weighted_row),
+        (record.delta.relative_norm, expected.relative_norm),
+    ):
+        assert ours is not None
+        assert ours == pytest.approx(theirs, abs=1e-4), record.name
+        worst = max(worst, abs(ours - theirs))
+    assert record.delta.effective_rank == pytest.approx(expected.effective_rank, rel=1e-3)
+    return worst
 
 
 def overlap_by_svd(base: Matrix, delta: Matrix, energy: float) -> Reference:

@@ -1,11 +1,10 @@
 """The overlap page: escaped, self-contained, and working in a browser."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from browser import needs_browser, opened
 from checkpoints import Folders, tiny_llama
 
 from weightlens.report.overlap_page import write_overlap_page
@@ -48,7 +47,7 @@ def test_the_page_needs_no_network_and_escapes_names(report: OverlapReport, tmp_
     assert not re.findall(r"""(?:src|href)=["']?https?:""", own)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+@needs_browser
 @pytest.mark.parametrize("width", [390, 1440])
 def test_a_browser_sorts_and_hovers_without_an_error(
     report: OverlapReport, tmp_path: Path, width: int
@@ -59,15 +58,9 @@ def test_a_browser_sorts_and_hovers_without_an_error(
     page = tmp_path / "o.html"
     write_overlap_page(report, page)
     page.write_text(page.read_text().replace("</body>", f"<script>{_PROBE}</script></body>"))
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1200",
-        "--enable-logging=stderr", "--virtual-time-budget=9000", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    found = re.search(r"<title>(.*?)</title>", done.stdout)
+    shown = opened(page, width=width, profile=tmp_path / "profile")
+    assert "CONSOLE" not in shown.log
+    found = re.search(r"<title>(.*?)</title>", shown.dom)
     assert found is not None
     told = json.loads(html.unescape(found[1]))
     assert told["up"] is True

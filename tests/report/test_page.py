@@ -1,11 +1,10 @@
 """Pages and tables from a story: self-contained, escaped, and without errors in a browser."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from browser import needs_browser, opened
 from rich.console import Console
 
 from weightlens.evaluate.builtin import OVER_REFUSAL, REASONING, REFUSAL
@@ -89,17 +88,11 @@ def test_the_static_figure_is_the_same_bytes_every_time(story: Story, tmp_path: 
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+@needs_browser
 @pytest.mark.parametrize("width", [390, 1440])
 def test_a_browser_draws_every_figure_without_an_error(
     page: Path, tmp_path: Path, width: int
 ) -> None:
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path}", f"--window-size={width},1200",
-        "--enable-logging=stderr", "--virtual-time-budget=8000", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.count('class="main-svg"') >= 4
-    assert "CONSOLE" not in done.stderr
+    shown = opened(page, width=width, profile=tmp_path)
+    assert shown.dom.count('class="main-svg"') >= 4
+    assert "CONSOLE" not in shown.log

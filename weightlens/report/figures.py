@@ -69,7 +69,7 @@ def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
         y=[p.reasoning for p in best],
         name="frontier",
         mode="lines",
-        line={"width": 7, "color": "rgba(102,161,130,0.35)", "shape": "hv"},
+        line={"width": 7, "color": "rgba(102,161,130,0.35)", "shape": "vh"},
         hoverinfo="skip",
     )
     for i, row in enumerate(rows):

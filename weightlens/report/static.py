@@ -34,7 +34,7 @@ def _frontier(axes: Any, story: Story) -> None:
                   color=colour_of(curve.name), linewidth=1, alpha=0.6)  # fmt: skip
     best = frontier(story.curves)
     axes.plot([p.refusal for p in best], [p.reasoning for p in best], color="#66a182", linewidth=6,
-              alpha=0.3, drawstyle="steps-post", label="frontier (validation)")  # fmt: skip
+              alpha=0.3, drawstyle="steps-pre", label="frontier (validation)")  # fmt: skip
     for row in story.rows:
         low, high = row.reasoning.ci95
         value = row.reasoning.value

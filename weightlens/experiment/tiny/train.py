@@ -104,7 +104,7 @@ def adamw(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]
 def muon(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) on the matrices of the layers, AdamW on everything else.
 
-    On these models it reaches in 3,000 steps what AdamW alone reaches in 4,000.
+    In a trial of these models it reached in 3,000 steps what AdamW alone reached in 4,000.
     """
     named = list(model.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and ".layers." in name]
