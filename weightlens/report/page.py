@@ -101,8 +101,8 @@ def write_story_page(story: Story, file: Path) -> None:
             figure_slot("frontier"),
             "<p><small>Lines: merges by weight on the validation split. Markers with 95 % "
             f"intervals: the test split. Dotted: the refusal wanted, {story.wanted_refusal:g}. The "
-            "band is the frontier: the best reasoning of a merge on the lines that refuses at least "
-            "as much.</small></p>",
+            "band is the frontier: the best reasoning of a merge on the lines that refuses at "
+            "least as much.</small></p>",
             "<h2>Overlap with the base, by layer and module</h2>",
             *map(figure_slot, [*captions, "control"]),
             "<p><small>Share of each delta that lies in the base's top singular subspaces "
