@@ -35,13 +35,21 @@ class DeltaSpectrum(Record):
     rounding_share: float | None
 
 
+Path = Literal["exact", "partial", "fallback"]
+"""How a base was factorised: `weightlens.spectral.basis` says more."""
+
+
 class SubspaceRecord(Record):
-    """Size and certificate of U_k, V_k. angle_bound None: the gap vanishes, not unique."""
+    """Size and certificate of U_k, V_k. angle_bound None: the gap vanishes, not unique.
+
+    path: fallback is the exact path, taken because the partial one could not be certified.
+    """
 
     rank: int
     energy: float
     gap: float
     angle_bound: float | None
+    path: Path = "exact"
 
 
 class OverlapRecord(Record):
@@ -60,11 +68,25 @@ class WeightedRecord(Record):
     row: float | None
 
 
+class CurveRecord(Record):
+    """Overlaps at some ranks k, rising; chance at k is k/m, k/n and k²/(mn) of the shape."""
+
+    k: list[int]
+    column: list[float]
+    row: list[float]
+    both: list[float]
+
+
 class MatrixRecord(Record):
-    """One matrix of one model, measured against the base."""
+    """One matrix of one model, measured against the base.
+
+    part: query, key, … where it is some of the rows of a fused tensor, which is listed whole too.
+    curve: None unless curves were asked for, and for a delta of zeros.
+    """
 
     name: str
     expert: int | None
+    part: str | None = None
     layer: int | None
     module: str
     shape: tuple[int, int]
@@ -76,12 +98,26 @@ class MatrixRecord(Record):
     both: OverlapRecord
     weighted: WeightedRecord
     more: dict[str, float | None] = Field(default_factory=dict)
+    curve: CurveRecord | None = None
+
+
+class StackRecord(Record):
+    """The experts of one place in aggregate: as one block-diagonal matrix."""
+
+    layer: int | None
+    module: str
+    experts: int
+    delta_norm: float
+    column: OverlapRecord
+    row: OverlapRecord
+    both: OverlapRecord
 
 
 class Mean(Record):
     """Means over matrices: by_energy weighs each with ‖Δ‖², plain counts each once.
 
-    Ratios are overlap over chance, of the same means; matrices with a delta of zeros are left out.
+    Ratios are overlap over chance, of the same means; matrices with a delta of zeros are left out,
+    and so are the parts of a fused tensor where it is counted whole.
     """
 
     matrices: int
@@ -115,13 +151,27 @@ class Skipped(Record):
 
 
 class ModelRecord(Record):
-    """One tuned model against the base."""
+    """One tuned model against the base.
+
+    step: of training, for a checkpoint that says so (`trainer_state.json`, `checkpoint-500`).
+    """
 
     model: str
     kind: Literal["full", "adapter"]
+    step: int | None = None
     summary: Summary
     skipped: list[Skipped]
     matrices: list[MatrixRecord]
+    stacks: list[StackRecord] = Field(default_factory=list)
+
+
+class Factorisations(Record):
+    """How many bases were factorised on which path, and how many came from the cache."""
+
+    exact: int = 0
+    partial: int = 0
+    fallback: int = 0
+    cached: int = 0
 
 
 class SubspaceChoice(Record):
@@ -132,13 +182,18 @@ class SubspaceChoice(Record):
 
 
 class OverlapReport(Record):
-    """All of it. `partial` says that the run was cut short."""
+    """All of it. `partial` says that the run was cut short.
+
+    fingerprint: of the models and settings, by which an interrupted run knows its own beginning.
+    """
 
     schema_: Literal["weightlens.overlap/1"] = Field(default="weightlens.overlap/1", alias="schema")
     weightlens: str
     partial: bool = False
     base: str
     subspace: SubspaceChoice
+    factorisations: Factorisations = Factorisations()
+    fingerprint: str | None = None
     models: list[ModelRecord]
 
     def to_pandas(self) -> "pandas.DataFrame":
