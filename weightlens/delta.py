@@ -92,6 +92,22 @@ class Factored:
         """
         return self.scale == 0 or not bool(torch.any(self.b)) or not bool(torch.any(self.a))
 
+    def cancels(self) -> bool:
+        """Whether the product is zero to within the rounding of its factors:
+
+            ‖B A‖ ≤ eps Σⱼ ‖bⱼ‖ ‖aⱼ‖        bⱼ, aⱼ: columns of B, rows of A; eps of float32
+
+        which is how far the product moves when every entry of both factors moves by half an eps of
+        itself. An adapter stacked on its opposite cancels without either factor being zero.
+        """
+        if self.is_zero():
+            return True
+        b, a = self.b.double(), self.a.double()
+        core = torch.linalg.qr(b, mode="r").R @ torch.linalg.qr(a.T, mode="r").R.T
+        reach = (torch.linalg.vector_norm(b, dim=0) * torch.linalg.vector_norm(a, dim=1)).sum()
+        eps = torch.finfo(torch.float32).eps
+        return bool(torch.linalg.vector_norm(core) <= eps * reach)
+
     def compact(self) -> Compact:
         """The singular value decomposition, from QR of B and Aᵀ and an r x r SVD in float64."""
         left, r_left = torch.linalg.qr(self.b.double())

@@ -74,7 +74,7 @@ def test_saved_modules_take_the_place_of_the_base(folders: Folders) -> None:
 
 def test_base_plus_adapter_is_base_with_the_delta(folders: Folders) -> None:
     base = FolderWeights(folders.base)
-    model = open_model(folders.base, adapter=folders.adapter, base=base)
+    model = open_model(folders.base, adapters=[folders.adapter], base=base)
     assert model.weights is base
     expected = base.read(NAME) + Adapter(folders.adapter).factored(NAME).dense()
     assert torch.equal(model.tensor(NAME, base), expected)

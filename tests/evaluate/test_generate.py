@@ -69,6 +69,60 @@ def test_the_base_reasons_and_the_fine_tunes_refuse(measured: Callable[[str], No
     assert json.loads(report.to_json())["schema"] == "weightlens.eval/1"
 
 
+def adapter_copy(out: Path, *, scale: float, **tensors: torch.Tensor) -> Path:
+    """safe-lora with its delta times `scale`, and further tensors."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(SHIPPED / "safe-lora", out)
+    file = out / "adapter_model.safetensors"
+    factors = {n: t * scale if "lora_B" in n else t for n, t in load_file(file).items()}
+    save_file(factors | tensors, file, metadata={"format": "pt"})
+    return out
+
+
+def test_a_sum_of_adapters_answers_as_the_model_that_overlap_measures(tmp_path: Path) -> None:
+    """Logits against the weights that `Model.tensor` gives, PEFT's and ours independently."""
+    from weightlens.checkpoint.model import open_model
+    from weightlens.checkpoint.read import FolderWeights
+
+    folder, base = SHIPPED / "base", FolderWeights(SHIPPED / "base")
+    adapters = [adapter_copy(tmp_path / "a", scale=0.4), adapter_copy(tmp_path / "b", scale=0.3)]
+    adapters.append(adapters[1])
+    ids = torch.arange(12)[None]
+    with torch.inference_mode():
+        summed = load_chat(folder, adapters=adapters, device="cpu").model(ids).logits
+        plain = load_chat(folder, device="cpu").model
+        before = plain(ids).logits
+        ours = open_model(folder, adapters=adapters)
+        plain.load_state_dict({n: ours.tensor(n, base) for n in base.infos}, strict=False)
+        assert torch.allclose(summed, plain(ids).logits, atol=1e-4)
+        assert not torch.allclose(summed, before, atol=1e-2)
+
+
+def test_halves_of_an_adapter_answer_as_the_whole(tmp_path: Path) -> None:
+    half = adapter_copy(tmp_path / "half", scale=0.5)
+    base = str(SHIPPED / "base")
+    whole, halves = f"{base}+{SHIPPED / 'safe-lora'}", f"{base}+{half}+{half}"
+    settings = Settings(split="validation", limit=8)
+    one, two = evaluate_models([whole, halves], settings=settings, out=tmp_path / "out").models
+    assert [t.value for t in one.tasks] == [t.value for t in two.tasks]
+    assert two.hash.count("+") == 2
+
+
+def test_sums_that_cannot_be_asked_are_refused(tmp_path: Path) -> None:
+    from weightlens.errors import UnsupportedTensor
+
+    lora = SHIPPED / "safe-lora"
+    with pytest.raises(EvaluationError, match="adapters alone"):
+        load_chat(lora, adapters=[lora])
+    norm = {"base_model.model.model.norm.weight": torch.ones(128)}
+    one = adapter_copy(tmp_path / "one", scale=1.0, **norm)
+    with pytest.raises(UnsupportedTensor, match=r"model\.norm\.weight"):
+        load_chat(SHIPPED / "base", adapters=[one, one])
+
+
 def test_draws_are_written_one_a_line(tmp_path: Path) -> None:
     settings = Settings(split="validation", limit=4)
     evaluate_models([str(SHIPPED / "base")], settings=settings, out=tmp_path)
@@ -140,7 +194,7 @@ def test_damaged_models_are_refused_rather_than_scored(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED / "safe-lora", tmp_path / "a")
     save_file(other, tmp_path / "a" / "adapter_model.safetensors")
     with pytest.raises(AdapterMismatch, match="w_proj"):
-        load_chat(SHIPPED / "base", adapter=tmp_path / "a")
+        load_chat(SHIPPED / "base", adapters=[tmp_path / "a"])
     with pytest.raises(EvaluationError, match="foo"):
         load_chat(SHIPPED / "base", device="foo")
 

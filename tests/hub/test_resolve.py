@@ -1,5 +1,6 @@
 """Model references."""
 
+import re
 from pathlib import Path
 
 import huggingface_hub
@@ -19,15 +20,69 @@ def test_a_path_that_exists_wins_over_a_hub_id(
 
 def test_a_path_with_a_plus_in_its_name_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "a+b").mkdir()
-    assert resolve(str(tmp_path / "a+b")).adapter is None
+    assert resolve(str(tmp_path / "a+b")).adapters == ()
 
 
-def test_base_plus_adapter(tmp_path: Path) -> None:
+def test_a_sum_of_paths_with_a_plus_in_some_names(tmp_path: Path) -> None:
+    first, *others = folders = [tmp_path / name for name in ("base+1", "one", "t+w+o", "one")]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    found = resolve("+".join(map(str, folders)))
+    assert (found.path, found.adapters) == (first, tuple(others))
+    assert found.folders == tuple(folders)
+    assert found.commits == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("existing", "reference", "terms"),
+    [
+        ("a b", "a+b", "a b"),
+        ("a b a+b", "a+b", "a+b"),
+        ("a b c a+b", "a+b+c", "a+b c"),
+        ("a b+c a+b", "a+b+c", "a b+c"),  # a+b exists too, but then c would be an id on the Hub
+        ("a b", "a+b+a", "a b a"),
+    ],
+)
+def test_the_longest_path_that_exists_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: str, reference: str, terms: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in existing.split():
+        (tmp_path / name).mkdir()
+    assert [str(folder) for folder in resolve(reference).folders] == terms.split()
+
+
+def test_a_path_that_exists_wins_over_hub_ids_in_a_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`base` and `1` could both be ids on the Hub."""
+    monkeypatch.chdir(tmp_path)
     for name in ("base+1", "adapter"):
         (tmp_path / name).mkdir()
-    reference = f"{tmp_path / 'base+1'}+{tmp_path / 'adapter'}"
-    found = resolve(reference)
-    assert (found.path, found.adapter) == (tmp_path / "base+1", tmp_path / "adapter")
+    assert resolve("base+1+adapter").folders == (Path("base+1"), Path("adapter"))
+
+
+def test_every_term_of_a_sum_may_come_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download",
+        lambda repo, *, revision, allow_patterns: f"/cache/{repo}/commit-{revision}",
+    )  # fmt: skip
+    found = resolve("org/base@v1+mine+org/lora@v2")
+    assert found.commits == ("commit-v1", None, "commit-v2")
+    assert found.folders == (
+        Path("/cache/org/base/commit-v1"), Path("mine"), Path("/cache/org/lora/commit-v2"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rest", ["./no where", "", "+"])
+def test_the_part_of_a_sum_that_is_missing_is_named(tmp_path: Path, rest: str) -> None:
+    (tmp_path / "base+1").mkdir()
+    with pytest.raises(ModelNotFound, match=rf"^'{re.escape(rest)}' in .*: no such folder"):
+        resolve(f"{tmp_path / 'base+1'}+{rest}")
 
 
 def test_a_hub_id_is_downloaded_at_its_revision(
@@ -42,7 +97,7 @@ def test_a_hub_id_is_downloaded_at_its_revision(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     found = resolve("org/model@v1.2")
     assert (asked["repo"], asked["revision"]) == ("org/model", "v1.2")
-    assert (found.label, found.commit) == ("org/model@v1.2", "0123abc")
+    assert (found.label, found.commits) == ("org/model@v1.2", ("0123abc",))
 
 
 @pytest.mark.parametrize("reference", ["org/absent", "org/absent@main", "./nowhere", "a b", ""])

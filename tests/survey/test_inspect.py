@@ -10,7 +10,7 @@ import torch
 from checkpoints import Folders, llama_tensors, write_model
 from safetensors.torch import load_file
 
-from weightlens.errors import CheckpointError, ModelNotFound
+from weightlens.errors import CheckpointError, InputError, ModelNotFound
 from weightlens.merge.engine import run_merge
 from weightlens.survey.inspect import inspect_model
 from weightlens.survey.spectra import measure_spectra
@@ -44,6 +44,14 @@ def test_an_adapter_shows_its_settings(folders: Folders) -> None:
     assert report.kind == "adapter"
     assert report.adapter is not None
     assert (report.adapter["r"], report.adapter["lora_alpha"]) == (4, 8)
+
+
+def test_a_sum_shows_its_one_adapter_or_is_refused(folders: Folders) -> None:
+    one, more = f"{folders.base}+{folders.adapter}", f"{folders.adapter}+{folders.adapter}"
+    assert inspect_model(one).adapter == inspect_model(str(folders.adapter)).adapter
+    for reference in (more, f"{folders.base}+{more}"):
+        with pytest.raises(InputError, match="one at a time"):
+            inspect_model(reference)
 
 
 def test_a_merge_shows_how_it_was_made(folders: Folders, tmp_path: Path) -> None:

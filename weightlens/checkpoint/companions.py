@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
-from weightlens.errors import CheckpointError
+from weightlens.checkpoint.config import CONFIG_FILE, read_config, without_quantisation
 
 _KEPT = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
-_LEFT_OUT = ("adapter_config.json", "weightlens.json", "trainer_state.json", "README")
+_LEFT_OUT = ("adapter_config.json", "weightlens.json", "trainer_state.json", "README",
+             "quantize_config.json", "quant_config.json", "hf_quant_config.json")  # fmt: skip
+"""Of other outputs and of trainings, and what GPTQ, AWQ and ModelOpt say of quantised weights."""
 
 
 def companions(folder: Path) -> list[Path]:
@@ -25,7 +27,8 @@ def companions(folder: Path) -> list[Path]:
 
 
 def copy_companions(folder: Path, out: Path, *, dtype: torch.dtype | None) -> None:
-    """Copies them, with the dtype in config.json set to the one written.
+    """Copies them for weights in full precision: config.json without the description of a
+    quantisation, and with the dtype written where one is given.
 
     Raises CheckpointError where config.json is no JSON.
     """
@@ -34,20 +37,14 @@ def copy_companions(folder: Path, out: Path, *, dtype: torch.dtype | None) -> No
     templates = folder / "additional_chat_templates"
     if templates.is_dir():
         shutil.copytree(templates, out / templates.name)
-    if dtype is not None and (out / "config.json").exists():
-        _set_dtype(out / "config.json", str(dtype).removeprefix("torch."))
-
-
-def _set_dtype(file: Path, name: str) -> None:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file.name}: not valid JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{file.name}: a config is a mapping")
-    key = "torch_dtype" if "torch_dtype" in config else "dtype"
-    config[key] = name
-    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    config = read_config(folder)
+    written = without_quantisation(config)
+    if dtype is not None and (folder / CONFIG_FILE).exists():
+        key = "torch_dtype" if "torch_dtype" in config else "dtype"
+        written[key] = str(dtype).removeprefix("torch.")
+    if written != config:
+        text = json.dumps(written, indent=2) + "\n"
+        (out / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def content_hash(folder: Path) -> str:

@@ -4,10 +4,9 @@ Everywhere else in weightlens rows are outputs, as in `nn.Linear.weight`. GPT-2 
 the weights of their `Conv1D` layers the other way round.
 """
 
-import json
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 """model_type of the architectures in transformers that are built from Conv1D."""
@@ -15,13 +14,8 @@ CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transform
 _CONV1D = re.compile(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$")
 
 
-def transposed_names(folder: Path, names: Iterable[str]) -> frozenset[str]:
-    """The tensors of a checkpoint folder that are stored as inputs x outputs, by its config."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type = config.get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return frozenset()  # without a config nothing says that it is one of them
-    if model_type not in CONV1D_MODELS:
+def transposed_names(config: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
+    """The tensors of a checkpoint that are stored as inputs x outputs, by its config."""
+    if config.get("model_type") not in CONV1D_MODELS:
         return frozenset()
     return frozenset(name for name in names if _CONV1D.search(name))

@@ -4,13 +4,22 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from weightlens.checkpoint.config import block_size, read_config
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
 from weightlens.checkpoint.orientation import transposed_names
+from weightlens.checkpoint.scaled import (
+    check_not_packed,
+    find_scales,
+    hidden_names,
+    scaled_block,
+)
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
 
 TIED = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -25,6 +34,11 @@ class Weights(ABC):
     """The type that tensors are rounded to as they are read; None for as stored."""
     transposed: frozenset[str] = frozenset()
     """Names of the matrices that are stored as inputs x outputs (GPT-2's Conv1D)."""
+    scaled: frozenset[str] = frozenset()
+    """Names of the tensors that are stored in 8-bit floats with scales. They read as the product,
+    and `stored` gives it in bfloat16: the rounding of that type is not the checkpoint's."""
+    config: Mapping[str, Any] = MappingProxyType({})
+    """What config.json says; empty for a state dict."""
 
     @property
     @abstractmethod
@@ -44,13 +58,14 @@ class Weights(ABC):
 
         Raises NonFiniteTensor where it holds NaN or Inf, UnsupportedTensor where it holds integers.
         """
-        return self._checked(name, self.stored(name))
+        return self.checked(name, self.stored(name))
 
     def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
         """Entries start … stop of the flattened tensor in float32; raises like `read`."""
-        return self._checked(name, self.stored_block(name, start, stop))
+        return self.checked(name, self.stored_block(name, start, stop))
 
-    def _checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """What `read` makes of a tensor as stored: the very tensor where that is float32."""
         if not stored.is_floating_point():
             raise UnsupportedTensor(
                 f"{self.label}: {name} is {stored.dtype}; only floating-point weights are measured "
@@ -81,7 +96,85 @@ class Weights(ABC):
         raise TensorMissing(f"{self.label}: no tensor called {name}")
 
 
-class FolderWeights(Weights):
+class StoredWeights(Weights):
+    """Tensors as they were saved, in a folder or in memory, behind what they stand for.
+
+    8-bit floats with scales beside them stand for the product of the two, and the scales are not
+    among the names.
+    """
+
+    def __init__(
+        self,
+        saved: Mapping[str, TensorInfo],
+        label: str,
+        *,
+        config: Mapping[str, Any],
+        read_as: torch.dtype | None,
+    ) -> None:
+        """Raises UnsupportedTensor for scales that do not fit, and for packed weights."""
+        self.label, self.read_as, self.config = label, read_as, config
+        check_not_packed(saved, config, label)
+        self._scales = find_scales(saved, block=block_size(config), label=label)
+        self.scaled = frozenset(self._scales)
+        hidden = hidden_names(self._scales)
+        self._infos = {
+            # bfloat16: what is written of them, in a merge say, comes without scales
+            name: TensorInfo(info.shape, torch.bfloat16) if name in self.scaled else info
+            for name, info in saved.items()
+            if name not in hidden
+        }
+        self.transposed = transposed_names(config, self._infos)
+
+    @abstractmethod
+    def _saved(self, name: str) -> Shaped[Tensor, "..."]:
+        """A tensor as it was saved, scales included among the names."""
+
+    @abstractmethod
+    def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        """Entries start … stop of the flattened tensor as it was saved."""
+
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Shape and dtype by name; scaled tensors count as bfloat16."""
+        return self._infos
+
+    def stored(self, name: str) -> Shaped[Tensor, "..."]:
+        """A tensor as it was saved, in memory of its own if it comes from a file; a scaled one
+        times its scales, rounded to bfloat16."""
+        tensor = self._exact(name)
+        return tensor.bfloat16() if self._own_name(name) in self.scaled else tensor
+
+    def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        """Entries start … stop of `stored`, without reading the others."""
+        block = self._exact_block(name, start, stop)
+        return block.bfloat16() if self._own_name(name) in self.scaled else block
+
+    def read(self, name: str) -> Float[Tensor, "..."]:
+        """A tensor in float32, a scaled one without further rounding; raises as in `Weights`."""
+        return self.checked(name, self._exact(name))
+
+    def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
+        """Entries start … stop of `read`, without reading the others."""
+        return self.checked(name, self._exact_block(name, start, stop))
+
+    def _exact(self, name: str) -> Shaped[Tensor, "..."]:
+        own = self._own_name(name)
+        if own not in self.scaled:
+            return self._saved(own)
+        info = self._infos[own]
+        return self._exact_block(own, 0, info.entries).reshape(info.shape)
+
+    def _exact_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        own = self._own_name(name)
+        block = self._saved_block(own, start, stop)
+        if own not in self.scaled:
+            return block
+        scale = self._scales[own]
+        shape = self._infos[own].shape
+        return scaled_block(block, self._saved(scale.name), scale, shape=shape, start=start)
+
+
+class FolderWeights(StoredWeights):
     """A checkpoint folder; only headers are read until a tensor is asked for."""
 
     def __init__(
@@ -91,27 +184,20 @@ class FolderWeights(Weights):
         *,
         read_as: torch.dtype | None = None,
     ) -> None:
-        """Raises what `scan_folder` raises, unless the tensors are given."""
-        self.read_as = read_as
-        self.label = str(folder)
+        """Raises what `scan_folder` raises, unless the tensors are given; CheckpointError for a
+        damaged config.json, UnsupportedTensor for weights in a packed form."""
         self.folder = folder
         self._tensors = dict(scan_folder(folder) if tensors is None else tensors)
-        self._infos = {name: tensor.info for name, tensor in self._tensors.items()}
-        self.transposed = transposed_names(folder, self._infos)
+        saved = {name: tensor.info for name, tensor in self._tensors.items()}
+        super().__init__(saved, str(folder), config=read_config(folder), read_as=read_as)
 
-    @property
-    def infos(self) -> Mapping[str, TensorInfo]:
-        """Shape and dtype by name."""
-        return self._infos
-
-    def stored(self, name: str) -> Shaped[Tensor, "..."]:
-        """Reads the tensor's bytes into memory of its own (no mapping that would outlive it)."""
-        at = self._tensors[self._own_name(name)]
+    def _saved(self, name: str) -> Shaped[Tensor, "..."]:
+        # the bytes go into memory of their own: a mapping would outlive the file
+        at = self._tensors[name]
         return self._read_entries(at, 0, at.info.entries).reshape(at.info.shape)
 
-    def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        """Entries start … stop of the flattened tensor, read from disk alone."""
-        return self._read_entries(self._tensors[self._own_name(name)], start, stop)
+    def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        return self._read_entries(self._tensors[name], start, stop)
 
     def _read_entries(self, at: StoredTensor, start: int, stop: int) -> Shaped[Tensor, "block"]:
         size = at.info.dtype.itemsize
@@ -127,26 +213,19 @@ class FolderWeights(Weights):
         return raw.view(at.info.dtype)
 
 
-class MemoryWeights(Weights):
+class MemoryWeights(StoredWeights):
     """A state dict."""
 
     def __init__(
         self, tensors: Mapping[str, Tensor], label: str, *, read_as: torch.dtype | None = None
     ) -> None:
         """Tensors by name; `label` stands for the model in messages and results."""
-        self.read_as = read_as
-        self.label = label
         self._tensors = tensors
+        saved = {name: TensorInfo(tuple(t.shape), t.dtype) for name, t in tensors.items()}
+        super().__init__(saved, label, config={}, read_as=read_as)
 
-    @property
-    def infos(self) -> Mapping[str, TensorInfo]:
-        """Shape and dtype by name."""
-        return {n: TensorInfo(tuple(t.shape), t.dtype) for n, t in self._tensors.items()}
+    def _saved(self, name: str) -> Shaped[Tensor, "..."]:
+        return self._tensors[name].detach().cpu()
 
-    def stored(self, name: str) -> Shaped[Tensor, "..."]:
-        """The tensor itself, detached and on the CPU."""
-        return self._tensors[self._own_name(name)].detach().cpu()
-
-    def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        """A view of the flattened tensor."""
-        return self.stored(name).flatten()[start:stop]
+    def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        return self._saved(name).flatten()[start:stop]

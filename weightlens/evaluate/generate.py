@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.read import FolderWeights
+from weightlens.checkpoint.model import open_model
 from weightlens.errors import EvaluationError, WeightlensError
 from weightlens.evaluate.quiet import quiet_transformers
 
@@ -117,20 +116,26 @@ class Chat:
 
 
 def load_chat(
-    path: Path, *, adapter: Path | None = None, label: str | None = None, device: str | None = None
+    path: Path,
+    *,
+    adapters: Sequence[Path] = (),
+    label: str | None = None,
+    device: str | None = None,
 ) -> Chat:
-    """Loads a model folder with transformers (and an adapter with PEFT, kept apart).
+    """Loads a model folder with transformers (and adapters with PEFT, kept apart, all active).
 
     bfloat16 on CUDA where there is one, float32 on the CPU. Raises CheckpointError for damaged
-    weights, AdapterMismatch for an adapter that does not fit, EvaluationError for what
+    weights, AdapterMismatch for adapters that do not fit, EvaluationError for what
     transformers cannot load, or loads with tensors missing or not finite.
     """
     import transformers
 
     label = label or str(path)
-    weights = FolderWeights(path)  # a damaged file is told here, by name
-    if adapter is not None:
-        Adapter(adapter).check_fits(weights)
+    described = open_model(path, adapters=adapters, label=label)  # damaged files are told by name
+    if described.weights is not None:
+        described.adapters.check_fits(described.weights)
+    elif adapters:
+        raise EvaluationError(f"{label}: adapters alone; put the model that they are for in front")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     try:
@@ -140,7 +145,7 @@ def load_chat(
                 path, dtype=dtype, output_loading_info=True
             )
         model, loading = loaded
-        placed: Any = model if adapter is None else _with_adapter(model, adapter, label)
+        placed: Any = _with_adapters(model, adapters, label) if adapters else model
         placed = placed.to(device)
     except WeightlensError:
         raise
@@ -162,15 +167,25 @@ def _check_whole(model: Any, loading: Mapping[str, Any], label: str) -> None:
             raise EvaluationError(f"{label}: {name} holds NaN or Inf")
 
 
-def _with_adapter(model: Any, adapter: Path, label: str) -> Any:
+def _with_adapters(model: Any, adapters: Sequence[Path], label: str) -> Any:
     try:
         from peft import PeftModel
     except ImportError as error:
         raise EvaluationError(
             f"{label}: adapters are evaluated with peft: pip install 'weightlens-toolkit[align]'"
         ) from error
-    with quiet_transformers():
-        return PeftModel.from_pretrained(model, str(adapter))
+    # named by number: one folder may be named twice
+    (name, folder), *others = ((f"adapter_{i}", str(path)) for i, path in enumerate(adapters))
+    try:
+        with quiet_transformers():
+            placed: Any = PeftModel.from_pretrained(model, folder, adapter_name=name)
+            for other, above in others:
+                placed.load_adapter(above, adapter_name=other)
+        placed.base_model.set_adapter([name, *(other for other, _ in others)])
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise EvaluationError(f"{label}: PEFT cannot put the adapters on it ({reason})") from error
+    return placed
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:

@@ -136,7 +136,7 @@ def evaluate_models(
 ) -> EvalReport:
     """Evaluates models one after the other and compares each with the first.
 
-    models: folders, Hub ids or BASE+ADAPTER. out: a folder for one JSONL per model and task.
+    models: folders, Hub ids or BASE+ADAPTER…. out: a folder for one JSONL per model and task.
     Raises EvaluationError for a model that cannot be asked or an unknown suite.
     """
     if suite not in SUITES:
@@ -148,7 +148,7 @@ def evaluate_models(
     if out is not None:
         _make_folder(out)
     for number, at in enumerate(located):
-        chat = load_chat(at.path, adapter=at.adapter, label=at.label, device=settings.device)
+        chat = load_chat(at.path, adapters=at.adapters, label=at.label, device=settings.device)
         scored[at.label] = [
             ask(chat, task, settings, partial(progress, at.label, task.name))
             for task in SUITES[suite]
@@ -167,7 +167,7 @@ def evaluate_models(
         models=[
             ModelResult(
                 model=at.label,
-                hash="+".join(content_hash(f) for f in (at.path, at.adapter) if f is not None),
+                hash="+".join(content_hash(folder) for folder in at.folders),
                 tasks=[s.result() for s in scored[at.label]],
             )
             for at in located

@@ -1,10 +1,13 @@
-"""Model references: a local folder, a Hub id with an optional @revision, or BASE+ADAPTER.
+"""Model references: a local folder, a Hub id with an optional @revision, or a sum of such,
+FIRST+ADAPTER+ADAPTER…, where the first may be full weights or an adapter itself.
 
-A path that exists wins over a Hub id. Downloads go through huggingface_hub: its cache, its token,
-its offline mode.
+A path that exists wins over a Hub id, and over reading its name as a sum. Downloads go through
+huggingface_hub: its cache, its token, its offline mode.
 """
 
+import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,32 +21,74 @@ _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 class Resolved:
     """Where a model lies, and what the user called it.
 
-    commit: the Hub commit that was downloaded, None for a local folder.
+    path: the folder of the first term. adapters: those of the others, in order. commits: of each
+    folder the Hub commit that was downloaded, None for a local one.
     """
 
     label: str
     path: Path
-    adapter: Path | None = None
-    commit: str | None = None
+    adapters: tuple[Path, ...] = ()
+    commits: tuple[str | None, ...] = (None,)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders, in the order in which they were named."""
+        return (self.path, *self.adapters)
+
+
+@dataclass(frozen=True)
+class _Found:
+    folder: Path
+    commit: str | None
 
 
 def resolve(reference: str) -> Resolved:
-    """The folder of a model, downloaded if need be.
+    """The folders of a model, downloaded if need be.
 
-    Raises ModelNotFound where it is neither a folder nor to be had from the Hub.
+    Raises ModelNotFound where one is neither a folder nor to be had from the Hub.
     """
-    if reference and Path(reference).exists():
-        return Resolved(reference, _folder(reference))
-    for cut in (i for i, character in enumerate(reference) if character == "+"):
-        base, adapter = reference[:cut], reference[cut + 1 :]
-        if base and adapter and _known(base) and _known(adapter):
-            below, above = resolve(base), resolve(adapter)
-            return Resolved(reference, below.path, adapter=above.path, commit=below.commit)
-    return _download(reference)
+    first, *others = [_found(term) for term in _terms(reference)]
+    return Resolved(
+        reference,
+        first.folder,
+        tuple(other.folder for other in others),
+        (first.commit, *(other.commit for other in others)),
+    )
 
 
-def _known(reference: str) -> bool:
-    return Path(reference).exists() or bool(_HUB_ID.match(reference))
+def _terms(reference: str) -> list[str]:
+    pieces = reference.split("+")
+    for known in (os.path.exists, _may_be_known):
+        terms = _reading(pieces, known)
+        if terms is not None:
+            return terms
+    read = max(
+        count for count in range(len(pieces)) if _reading(pieces[:count], _may_be_known) is not None
+    )
+    named = f"{'+'.join(pieces[read:])!r} in {reference}" if read else reference
+    raise ModelNotFound(f"{named}: no such folder, and not a Hub id (owner/name@revision)")
+
+
+def _may_be_known(term: str) -> bool:
+    return os.path.exists(term) or bool(_HUB_ID.match(term))
+
+
+def _reading(pieces: Sequence[str], known: Callable[[str], bool]) -> list[str] | None:
+    """Known terms that the pieces between the + signs make up, each as long as can be, since a
+    path may have a + in its name; None where there are no such terms."""
+    if not pieces:
+        return []
+    for count in range(len(pieces), 0, -1):
+        term = "+".join(pieces[:count])
+        if term and known(term):
+            rest = _reading(pieces[count:], known)
+            if rest is not None:
+                return [term, *rest]
+    return None
+
+
+def _found(term: str) -> _Found:
+    return _Found(_folder(term), None) if os.path.exists(term) else _download(term)
 
 
 def _folder(reference: str) -> Path:
@@ -53,9 +98,7 @@ def _folder(reference: str) -> Path:
     raise ModelNotFound(f"{reference}: is a file; give the model's folder")
 
 
-def _download(reference: str) -> Resolved:
-    if not _HUB_ID.match(reference):
-        raise ModelNotFound(f"{reference}: no such folder, and not a Hub id (owner/name@revision)")
+def _download(reference: str) -> _Found:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -67,4 +110,4 @@ def _download(reference: str) -> Resolved:
         raise ModelNotFound(
             f"{reference}: no such folder, and the Hub did not hand it over ({reason})"
         ) from error
-    return Resolved(reference, path, commit=path.name)
+    return _Found(path, path.name)

@@ -75,7 +75,7 @@ class Run:
     def _source_block(
         self, source: Model, name: str, start: int, stop: int
     ) -> Float[Tensor, "block"]:
-        if source.adapter is not None and name in source.adapter.replaced:
+        if name in source.adapters.replaced:
             return source.tensor(name, self.plan.base).flatten()[start:stop]
         return (source.weights or self.plan.base).read_block(name, start, stop)
 
@@ -142,7 +142,8 @@ def run_merge(
     named = resolution.recipe.base_model
     base_at = None if named is None else resolve_model(named)
     every = [*located, *([base_at] if base_at else [])]
-    check_output(out, overwrite=overwrite, sources=[at.path for at in every])
+    read = [folder for at in every for folder in at.folders]
+    check_output(out, overwrite=overwrite, sources=read)
     plan = _open_plan(resolution, base_at, located)
     check_space(plan, out)
     run = Run(plan, seed)
@@ -191,12 +192,12 @@ def _open_plan(resolution: Resolution, base_at: Resolved | None, located: list[R
     base = None
     if base_at is not None:
         base = open_model(
-            base_at.path, adapter=base_at.adapter, label=base_at.label, read_as=read_as
+            base_at.path, adapters=base_at.adapters, label=base_at.label, read_as=read_as
         )
     sources = [
         open_model(
             at.path,
-            adapter=at.adapter,
+            adapters=at.adapters,
             label=at.label,
             base=base.weights if base else None,
             read_as=read_as,
@@ -232,5 +233,9 @@ def _report(
 
 
 def _source_record(at: Resolved) -> SourceRecord:
-    hashes = [content_hash(folder) for folder in (at.path, at.adapter) if folder is not None]
-    return SourceRecord(model=at.label, commit=at.commit, hash="+".join(hashes))
+    commits = [commit or "local" for commit in at.commits]
+    return SourceRecord(
+        model=at.label,
+        commit="+".join(commits) if any(at.commits) else None,
+        hash="+".join(content_hash(folder) for folder in at.folders),
+    )

@@ -111,7 +111,7 @@ def _job(
     written = TensorInfo(info.shape, resolution.recipe.write_dtype or info.dtype)
     if transformed and resolution.transforms:
         return Job(name, "matrix", written, resolution.transforms)
-    factored = any(s.adapter is not None and name in s.adapter.names for s in sources)
+    factored = any(name in s.adapters.names for s in sources)
     streams = isinstance(resolution.method, Pointwise) and not factored
     return Job(name, "stream" if streams else "matrix", written)
 

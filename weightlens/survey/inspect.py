@@ -9,7 +9,7 @@ from pydantic import Field
 
 from weightlens.checkpoint.header import Entry, read_header, scan_folder
 from weightlens.checkpoint.names import place_of
-from weightlens.errors import CheckpointError
+from weightlens.errors import CheckpointError, InputError
 from weightlens.hub import resolve
 from weightlens.record import Record
 from weightlens.version import VERSION
@@ -54,10 +54,13 @@ _ADAPTER_FIELDS = ("peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "ta
 def inspect_model(reference: str) -> InspectReport:
     """Reads the headers of a model or an adapter.
 
-    reference: a folder or a Hub id. Raises ModelNotFound, CheckpointError.
+    reference: a folder or a Hub id. Raises ModelNotFound, CheckpointError, InputError for a sum of
+    adapters.
     """
     at = resolve(reference)
-    folder = at.adapter or at.path
+    *below, folder = at.folders
+    if any((other / "adapter_config.json").is_file() for other in below):
+        raise InputError(f"{reference}: a sum of adapters; inspect them one at a time")
     adapter = _json(folder / "adapter_config.json")
     if adapter is None:
         entries = scan_folder(folder)

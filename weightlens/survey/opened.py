@@ -10,16 +10,16 @@ from weightlens.checkpoint.read import MemoryWeights, Weights
 from weightlens.hub import resolve
 
 ModelLike = str | PathLike[str] | Mapping[str, Tensor]
-"""A folder, Hub id or BASE+ADAPTER, or a state dict."""
+"""A folder, Hub id or BASE+ADAPTER+ADAPTER…, or a state dict."""
 
 
 def opened(model: ModelLike, *, base: Weights | None = None) -> Model:
     """Opens a model; nothing but headers is read.
 
-    base: weights that are shared where the model is the same base with an adapter on top.
+    base: weights that are shared where the model is the same base with adapters on top.
     Raises ModelNotFound, CheckpointError.
     """
     if isinstance(model, Mapping):
         return Model("state dict", MemoryWeights(model, "state dict"))
     at = resolve(str(model))
-    return open_model(at.path, adapter=at.adapter, label=at.label, base=base)
+    return open_model(at.path, adapters=at.adapters, label=at.label, base=base)

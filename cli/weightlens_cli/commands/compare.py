@@ -11,7 +11,7 @@ from weightlens_cli.selecting import selection_of, size_of
 def compare(
     base: Annotated[str, typer.Argument(help="Base model: folder, Hub id[@revision].")],
     tuned: Annotated[
-        list[str], typer.Argument(help="Two or more fine-tunes: folders, adapters, BASE+ADAPTER.")
+        list[str], typer.Argument(help="Two or more fine-tunes: folders, adapters, BASE+ADAPTER….")
     ],
     energy: Annotated[
         float | None, typer.Option(help="Part of each delta that its subspaces hold; 0.95.")

@@ -11,7 +11,7 @@ from weightlens_cli import screen
 def evaluate(
     models: Annotated[
         list[str],
-        typer.Argument(help="Models: folder, Hub id or BASE+ADAPTER. The first is compared with."),
+        typer.Argument(help="Models: folder, Hub id or BASE+ADAPTER…. The first is compared with."),
     ],
     suite: Annotated[str, typer.Option(help="Suite of tasks.")] = "builtin",
     split: Annotated[

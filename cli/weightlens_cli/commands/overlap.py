@@ -16,7 +16,7 @@ def overlap(
     base: Annotated[str, typer.Argument(help="Base model: folder, Hub id[@revision].")],
     tuned: Annotated[
         list[str],
-        typer.Argument(help="Fine-tunes: folder, Hub id, PEFT adapter folder or BASE+ADAPTER."),
+        typer.Argument(help="Fine-tunes: folder, Hub id, PEFT adapter, sum BASE+ADAPTER+ADAPTER…."),
     ],
     energy: Annotated[
         float | None,

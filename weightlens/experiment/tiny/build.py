@@ -169,7 +169,7 @@ def scores(folder: Path) -> str:
     lines = []
     for name, adapter in (("base", None), ("safe-full", None), ("safe-lora", "safe-lora")):
         chat = load_chat(
-            folder / ("base" if adapter else name), adapter=folder / adapter if adapter else None
+            folder / ("base" if adapter else name), adapters=[folder / adapter] if adapter else []
         )
         values = [ask(chat, task, Settings(batch_size=128)).result().value for task in SUITE]
         lines.append(f"{folder.name} {name:10}" + "".join(f"{100 * v:8.1f}" for v in values))
