@@ -28,7 +28,9 @@ class Opened:
 
 def opened(page: Path, *, width: int, profile: Path) -> Opened:
     """Opens a file at a window width in pixels; profile: a folder of the browser's own."""
-    command = ["chromium", *_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},1200"]
+    # a window is never narrower than 500 pixels, unless it fills a screen that is
+    size = (f"--window-size={width},1200", f"--screen-info={{{width}x1200}}", "--start-fullscreen")
+    command = ["chromium", *_FLAGS, f"--user-data-dir={profile}", *size]
     done = subprocess.run(
         [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )

@@ -133,3 +133,10 @@ def added(first: Delta, second: Delta) -> Delta:
         b = torch.cat([first.b * first.scale, second.b * second.scale], dim=1)
         return Factored(b, torch.cat([first.a, second.a], dim=0))
     return Dense(first.dense() + second.dense())
+
+
+def on_device(delta: Delta, device: torch.device) -> Delta:
+    """The delta with its matrices on a device."""
+    if isinstance(delta, Dense):
+        return Dense(delta.matrix.to(device))
+    return Factored(delta.b.to(device), delta.a.to(device), delta.scale)

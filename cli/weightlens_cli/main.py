@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from weightlens.version import VERSION
+from weightlens_cli.commands.cache import cache
 from weightlens_cli.commands.compare import compare
 from weightlens_cli.commands.demo import demo
 from weightlens_cli.commands.evaluate import evaluate
@@ -51,3 +52,4 @@ app.command("overlap")(reported(overlap))
 app.command("compare")(reported(compare))
 app.command("merge")(reported(merge))
 app.command("eval")(reported(evaluate))
+app.add_typer(cache, name="cache")

@@ -26,8 +26,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             raise _ended(f"check failed: {error}", CHECK_FAILED) from None
         except WeightlensError as error:
             raise _ended(f"error: {error}", INPUT_AT_FAULT) from None
-        except KeyboardInterrupt:
-            raise _ended("interrupted", INTERRUPTED) from None
+        except KeyboardInterrupt as interruption:
+            raise _ended(str(interruption) or "interrupted", INTERRUPTED) from None
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:

@@ -10,10 +10,10 @@ from rich.console import Console
 from weightlens.evaluate.builtin import OVER_REFUSAL, REASONING, REFUSAL
 from weightlens.evaluate.run import task_result
 from weightlens.experiment.tiny.shipped import SHIPPED
-from weightlens.report.page import write_story_page
 from weightlens.report.sentences import findings
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story, frontier
+from weightlens.report.story_page import write_story_page
 from weightlens.report.tables import story_tables
 from weightlens.survey.overlap import measure_overlap
 

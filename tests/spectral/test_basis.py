@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from weightlens.spectral.basis import factorise, random_subspace
+from weightlens.spectral.basis import factorise, random_subspace, residual_bounds
+from weightlens.spectral.gram import short_gram
 from weightlens.spectral.rank import SubspaceSize
 
 SHAPES = [(12, 12), (8, 30), (30, 8), (1, 9), (9, 1)]
@@ -68,7 +69,8 @@ def test_the_bound_holds_for_a_subspace_that_is_off(generator: torch.Generator) 
     cosine = math.sqrt(1 - sine**2)
     turned[:, 2] = cosine * exact.vectors[:, 2] + sine * exact.vectors[:, 3]
     turned[:, 3] = cosine * exact.vectors[:, 3] - sine * exact.vectors[:, 2]
-    off = replace(exact, vectors=turned).subspace(SubspaceSize("rank", 3))
+    residuals = residual_bounds(short_gram(matrix), exact.sigma_squared, turned)
+    off = replace(exact, vectors=turned, residuals=residuals).subspace(SubspaceSize("rank", 3))
     assert sine <= off.angle_bound < 10 * sine
 
 

@@ -153,16 +153,19 @@ def test_json_has_the_fields_of_the_schema(folders: Folders) -> None:
 
     data = json.loads(measure_overlap(folders.base, [folders.full]).to_json())
     assert data["schema"] == "weightlens.overlap/1"
-    assert set(data) == {"schema", "weightlens", "partial", "base", "subspace", "models"}
+    assert set(data) == {
+        "schema", "weightlens", "partial", "base", "subspace", "factorisations", "fingerprint",
+        "models",
+    }  # fmt: skip
     (model,) = data["models"]
-    assert set(model) == {"model", "kind", "summary", "skipped", "matrices"}
+    assert set(model) == {"model", "kind", "step", "summary", "skipped", "matrices", "stacks"}
     matrix = model["matrices"][0]
     assert set(matrix) == {
-        "name", "expert", "layer", "module", "shape", "base", "delta", "subspace", "column",
-        "row", "both", "weighted", "more",
+        "name", "expert", "part", "layer", "module", "shape", "base", "delta", "subspace",
+        "column", "row", "both", "weighted", "more", "curve",
     }  # fmt: skip
     assert set(matrix["column"]) == {"overlap", "chance", "std", "z"}
-    assert set(matrix["subspace"]) == {"rank", "energy", "gap", "angle_bound"}
+    assert set(matrix["subspace"]) == {"rank", "energy", "gap", "angle_bound", "path"}
     assert set(matrix["delta"]) == {
         "norm", "spectral_norm", "relative_norm", "stable_rank", "effective_rank",
         "participation_ratio", "rounding_share",

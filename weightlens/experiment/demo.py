@@ -23,9 +23,9 @@ from weightlens.experiment.matched import BATCH, WANTED, Bench, Matched, Variant
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import StripSummary, summarise_strips
-from weightlens.report.page import write_story_page
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story
+from weightlens.report.story_page import write_story_page
 from weightlens.survey.overlap import measure_overlap
 from weightlens.version import VERSION
 
@@ -115,8 +115,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _model_row(name: str, models: Path) -> Row:
-    adapter = models / name if name == "safe-lora" else None
-    chat = load_chat(models / "base" if adapter else models / name, adapter=adapter, label=name)
+    adapters = [models / name] if name == "safe-lora" else []
+    chat = load_chat(models / ("base" if adapters else name), adapters=adapters, label=name)
     reasoning, refusal, over = (ask(chat, t, Settings("test", None, BATCH)).result() for t in SUITE)
     return Row(
         name=name, kind="model", weight=None,

@@ -15,6 +15,7 @@ from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor
+from weightlens.factors import FactorCache
 from weightlens.hub import Resolved
 from weightlens.hub import resolve as resolve_model
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
@@ -34,9 +35,9 @@ Progress = Callable[[int, int, str], None]
 class Run:
     """One pass over a plan; collects the records of the matrices that it strips."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
-        """seed: for random subspaces."""
-        self.plan, self.seed = plan, seed
+    def __init__(self, plan: Plan, seed: int, cache: FactorCache | None = None) -> None:
+        """seed: for random subspaces; cache: for the base's factorisations."""
+        self.plan, self.seed, self.cache = plan, seed, cache
         self.records: list[MatrixRecord] = []
 
     def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "..."]]]:
@@ -106,7 +107,7 @@ class Run:
             base, deltas = base.T, [delta.transposed() for delta in deltas]
         place = place_of(job.name)
         name = MatrixName(job.name, place.expert if expert is None else expert, place)
-        surgery = MatrixSurgery(name, base, job.transforms, self.seed)
+        surgery = MatrixSurgery(name, base, job.transforms, seed=self.seed, cache=self.cache)
         stripped = [
             surgery.stripped(source.label, delta)
             for source, delta in zip(self.plan.sources, deltas, strict=True)
@@ -128,12 +129,14 @@ def run_merge(
     *,
     seed: int = 0,
     overwrite: bool = False,
+    cache: FactorCache | None = None,
     progress: Progress = lambda done, total, name: None,
 ) -> MergeReport:
     """Merges into a folder that is whole or absent; returns what was measured.
 
     The recipe, the sources and their hashes, the seed and the record of every stripped matrix are
-    written beside the weights as weightlens.json. Raises InputError and its kinds; then nothing
+    written beside the weights as weightlens.json. cache: where factorisations of the base are kept
+    and found again. Raises InputError and its kinds; then nothing
     was written.
     """
     resolution = read_recipe(recipe) if isinstance(recipe, Path) else recipe
@@ -146,7 +149,7 @@ def run_merge(
     check_output(out, overwrite=overwrite, sources=read)
     plan = _open_plan(resolution, base_at, located)
     check_space(plan, out)
-    run = Run(plan, seed)
+    run = Run(plan, seed, cache)
     with CheckpointWriter(out, plan.infos, overwrite=overwrite) as writer:
         for done, job in enumerate(plan.jobs):
             progress(done, len(plan.jobs), job.name)

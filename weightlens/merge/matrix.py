@@ -12,11 +12,13 @@ from torch import Tensor
 from weightlens.checkpoint.names import Place
 from weightlens.delta import Delta, Dense, measurable
 from weightlens.errors import InputError
+from weightlens.factors import FactorCache, factorised
 from weightlens.merge.record import MatrixRecord, Sides, StripRecord
 from weightlens.merge.transforms import Strip
 from weightlens.merge.transforms.strip import chance_of, squared_norm_of, strip
 from weightlens.overlap.subspace import subspace_overlap
-from weightlens.spectral.basis import Factorisation, Subspace, factorise, random_subspace
+from weightlens.spectral.basis import Factorisation, Subspace, random_subspace
+from weightlens.spectral.rank import SubspaceSize
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,22 @@ class MatrixSurgery:
     """The base's factorisation of one matrix, made once, and the strips that use it."""
 
     def __init__(
-        self, name: MatrixName, base: Float[Tensor, "m n"], transforms: Sequence[Strip], seed: int
+        self,
+        name: MatrixName,
+        base: Float[Tensor, "m n"],
+        transforms: Sequence[Strip],
+        *,
+        seed: int,
+        cache: FactorCache | None = None,
     ) -> None:
         """Raises InputError where a rank exceeds the matrix."""
         self.name, self.base, self.transforms = name, base, transforms
         self._strips: list[StripRecord] = []
-        factorisation = factorise(base)
         try:
+            # all vectors, always: the bytes of a merge must not depend on what the cache holds
+            found = factorised(base, SubspaceSize(), whole=True, cache=cache)
             self._subspaces = [
-                self._subspace(factorisation, parameters, seed, step)
+                self._subspace(found.factorisation, parameters, seed, step)
                 for step, parameters in enumerate(transforms)
             ]
         except ValueError as error:
@@ -51,7 +60,7 @@ class MatrixSurgery:
     ) -> Subspace:
         if parameters.subspace == "base":
             return factorisation.subspace(parameters.size)
-        rank = parameters.size.rank(factorisation.sigma_squared)
+        rank = factorisation.rank(parameters.size)
         key = f"{seed}/{step}/{self.name.tensor}/{self.name.expert}"
         generator = torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(key.encode()) >> 1)
         m, n = self.base.shape

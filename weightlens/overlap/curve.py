@@ -16,13 +16,16 @@ SVD of the small core U_tailᵀ W Q turns both sides into singular vectors.
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.delta import Compact, Measurable
 from weightlens.overlap.subspace import SubspaceOverlap, squared_norm
+from weightlens.overlap.weighted import WeightedOverlap
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.directions import Directions, directions
+from weightlens.spectral.gram import cross_product, short_gram, wide
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ class OverlapCurve:
         """Share of the delta in the column space or in the row space."""
         return self.column + self.row - self.both
 
+    def weighted(self, base: Factorisation) -> WeightedOverlap:
+        """The overlaps of `overlap.weighted`, from the same projections: Σ σ_i² ‖u_iᵀ Δ‖².
+
+        Raises ZeroDivisionError where the base is all zeros.
+        """
+        column, row = (
+            float((curve.diff(prepend=curve.new_zeros(1)) * base.sigma_squared).sum())
+            for curve in (self.column, self.row)
+        )
+        return WeightedOverlap(column / base.squared_norm, row / base.squared_norm)
+
     def at(self, k: int) -> SubspaceOverlap:
         """The overlaps of one rank. Raises ValueError for k outside 1 … d."""
         if not 1 <= k <= len(self.column):
@@ -49,36 +63,57 @@ class OverlapCurve:
         return SubspaceOverlap(column, row, both)
 
 
-def overlap_curve(base: Factorisation, delta: Measurable) -> OverlapCurve:
+def overlap_curve(
+    base: Factorisation, delta: Measurable, *, delta_gram: Float[Tensor, "d d"] | None = None
+) -> OverlapCurve:
     """The overlaps of a delta with the base's top-k subspaces for every k.
 
-    Where σ_k = σ_{k+1} the subspace of rank k is not unique, and the entry is that of one choice.
-    Raises ZeroDivisionError for a delta of zeros.
+    delta_gram: the short side's Gram matrix of a dense delta, where it is at hand. Where
+    σ_k = σ_{k+1} the subspace of rank k is not unique, and the entry is that of one choice.
+    Raises ZeroDivisionError for a delta of zeros, ValueError for a partial factorisation.
     """
-    tall = base.matrix.shape[0] > base.matrix.shape[1]
     found = directions(base)
     if isinstance(delta, Compact):
+        tall = base.matrix.shape[0] > base.matrix.shape[1]
         short, long, cross = _compact_parts(found, delta, tall)
         total = squared_norm(delta.sigma)
     else:
-        short, long, cross = _dense_parts(found, delta.matrix.T if tall else delta.matrix)
-        total = squared_norm(delta.matrix)
+        precision = found.precision(delta.matrix)
+        if delta_gram is None:
+            delta_gram = short_gram(delta.matrix, dtype=precision)
+        short, long, cross = _dense_parts(found, wide(delta.matrix), delta_gram.to(precision))
+        total = float(delta_gram.diagonal().double().sum())
     if total == 0:
         raise ZeroDivisionError("a delta of zeros has no overlap")
-    both = cross.square().cumsum(0).cumsum(1).diagonal()
-    short_curve, long_curve = _shares(short.cumsum(0), total), _shares(long.cumsum(0), total)
-    column, row = (long_curve, short_curve) if tall else (short_curve, long_curve)
-    return OverlapCurve(column, row, _shares(both, total))
+    short_curve, long_curve = _shares(short, total), _shares(long, total)
+    swapped = base.matrix.shape[0] > base.matrix.shape[1]
+    column, row = (long_curve, short_curve) if swapped else (short_curve, long_curve)
+    return OverlapCurve(column, row, _blocks(cross, total))
 
 
 _Parts = tuple[Float[Tensor, "d"], Float[Tensor, "d"], Float[Tensor, "d d"]]
 """‖Δ‖² along each short-side vector, along each long-side vector, and Uᵀ Δ V."""
 
 
-def _dense_parts(found: Directions, delta: Float[Tensor, "d e"]) -> _Parts:
-    short = found.along_short(delta).square().sum(1)
-    long = found.along_long(delta.T)
-    return short, long.square().sum(1), found.along_short(long.T)
+def _dense_parts(
+    found: Directions, delta: Float[Tensor, "d e"], delta_gram: Float[Tensor, "d d"]
+) -> _Parts:
+    u = found.short.to(delta_gram.dtype)
+    short = (u * (delta_gram @ u)).sum(0)
+    along = _along_long(found, delta, u)
+    return short, along.square().sum(0), u.T @ along
+
+
+def _along_long(
+    found: Directions, delta: Float[Tensor, "d e"], u: Float[Tensor, "d d"]
+) -> Float[Tensor, "d d"]:
+    """Δ V = (Δ Wᵀ) U Σ⁻¹, and the tail's columns by its vectors."""
+    head = len(found.sigma)
+    cross = cross_product(delta, found.wide, dtype=u.dtype)
+    along = (cross @ u[:, :head]) / found.sigma.to(u.dtype)
+    if head == len(u):
+        return along
+    return torch.cat([along, delta.double() @ found.tail], dim=1)
 
 
 def _compact_parts(found: Directions, delta: Compact, tall: bool) -> _Parts:
@@ -89,6 +124,13 @@ def _compact_parts(found: Directions, delta: Compact, tall: bool) -> _Parts:
     return short.square().sum(1), (long * sigma).square().sum(1), short @ long.T
 
 
-def _shares(cumulated: Float[Tensor, "d"], total: float) -> Float[Tensor, "d"]:
-    # rounding can carry the part of a delta that lies wholly inside past the whole
-    return (cumulated / total).clamp(max=1.0)
+def _blocks(cross: Float[Tensor, "d d"], total: float) -> Float[Tensor, "d"]:
+    """Shares of ‖Δ‖² in the leading k x k blocks of Uᵀ Δ V: each adds a row and a column."""
+    squares = cross.square()
+    below, above = squares.tril().sum(1), squares.triu(1).sum(0)
+    return _shares(below + above, total)
+
+
+def _shares(parts: Float[Tensor, "d"], total: float) -> Float[Tensor, "d"]:
+    # rounding can carry a part below zero, or all of a delta that lies wholly inside past the whole
+    return (parts.double().clamp(min=0).cumsum(0) / total).clamp(max=1.0)

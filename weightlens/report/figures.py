@@ -1,49 +1,23 @@
-"""Interactive figures (plotly) from overlap reports and merge experiments."""
+"""Interactive figures (plotly) from merge experiments."""
 
 from typing import Any
 
 import plotly.graph_objects as go
 
-from weightlens.report.grid import Grid
+from weightlens.report.colours import BOTH, COLUMN, ROW
 from weightlens.report.story import Curve, Row, frontier
 
-_SCALING, _COLUMN, _ROW, _OTHER = "#7f8c8d", "#d1495b", "#2e86ab", "#8d5a97"
+_SCALING = "#7f8c8d"
 _SYMBOLS = {"merge": "circle", "control": "x", "written": "star"}
 _MODEL_SYMBOLS = ("square", "diamond", "triangle-up", "cross")
 
 
 def colour_of(method: str) -> str:
     """The colour of a method by its name: one for each side of a strip, random ones alike."""
-    for word, colour in (("column", _COLUMN), ("row", _ROW), ("scaling", _SCALING)):
+    for word, colour in (("column", COLUMN), ("row", ROW), ("scaling", _SCALING)):
         if word in method:
             return colour
-    return _OTHER
-
-
-def overlap_heatmap(grid: Grid, title: str) -> Any:
-    """Column and row overlap over chance side by side, layer by module, numbers in the cells."""
-    figure = go.Figure()
-    modules = [f"{side} {m}" for side in ("column", "row") for m in grid.modules]
-    values = [[*c, *r] for c, r in zip(grid.column, grid.row, strict=True)]
-    layers = ["–" if layer is None else str(layer) for layer in grid.layers]
-    figure.add_heatmap(
-        x=modules,
-        y=layers,
-        z=values,
-        zmin=0,
-        zmax=2,  # symmetric, so that chance is white
-        colorscale="RdBu_r",
-        texttemplate="%{z:.2f}",
-        hovertemplate="layer %{y}, %{x}: %{z:.3f} × chance<extra></extra>",
-        colorbar={"title": "× chance", "thickness": 12},
-    )
-    figure.update_layout(
-        title=title,
-        yaxis={"title": "layer", "autorange": "reversed", "type": "category"},
-        margin={"l": 50, "r": 10, "t": 50, "b": 110},
-        height=170 + 34 * len(layers),
-    )
-    return figure
+    return BOTH
 
 
 def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:

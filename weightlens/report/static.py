@@ -5,6 +5,7 @@ from typing import Any
 
 from weightlens.report.figures import colour_of
 from weightlens.report.grid import Grid, overlap_grid
+from weightlens.report.paper import write_overlap_figure as write_overlap_figure
 from weightlens.report.story import Story, frontier
 
 _MARKERS = {"merge": "o", "control": "x", "written": "*", "model": "s"}
@@ -54,8 +55,9 @@ def _frontier(axes: Any, story: Story) -> None:
 
 
 def _heatmap(figure: Any, axes: Any, grid: Grid) -> None:
-    values = [[*c, *r] for c, r in zip(grid.column, grid.row, strict=True)]
-    names = [f"{side} {m}" for side in ("column", "row") for m in grid.modules]
+    both_sides = zip(grid.ratios("column"), grid.ratios("row"), strict=True)
+    values = [[*c, *r] for c, r in both_sides]
+    names = [f"{side} {m}" for side in ("column", "row") for m in grid.columns]
     numbers = [[float("nan") if v is None else v for v in line] for line in values]
     image = axes.imshow(numbers, cmap="RdBu_r", vmin=0, vmax=2, aspect="auto")
     for i, line in enumerate(numbers):

@@ -1,25 +1,34 @@
 """Certified column and row spaces of a base matrix.
 
 One factorisation serves every k and every delta: `factorise` pays for the eigenvectors of the
-short side's Gram matrix G, `Factorisation.subspace` cuts U_k and V_k from it.
+short side's Gram matrix G, `Factorisation.subspace` cuts U_k and V_k from it. Where only a few
+vectors are wanted, `spectral.partial` finds them for less.
 
 Each subspace carries `gap` = σ_k² − σ_{k+1}² and `angle_bound`, an upper bound on the sine of the
-largest angle between the computed and the true subspace (Davis & Kahan 1970): ‖R‖ / gap with
-R = G Û − Û Σ̂² and ‖R‖ in Frobenius norm, plus what rounding can have put into G itself. The
-residual ‖Wᵀ Û − V̂ Σ̂‖ would certify nothing: with V̂ made from Û it is zero for any Û.
+largest angle between the computed and the true subspace (Davis & Kahan 1970): ‖R‖ over the gap,
+with R = G Û − Û Σ̂², and what rounding can have put into G itself. The residual ‖Wᵀ Û − V̂ Σ̂‖ would
+certify nothing: with V̂ made from Û it is zero for any Û.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.spectral.gram import short_gram
+from weightlens.spectral.gram import long_product, short_gram, wide
 from weightlens.spectral.rank import SubspaceSize
 
-_SMALLEST_RATIO = 1e-4
+FactorisationPath = Literal["exact", "partial", "fallback"]
+"""exact: all eigenvectors. partial: the leading ones alone. fallback: exact, because the partial
+ones could not be certified."""
+
+FLOAT32_ROUNDING = 2.0**-24
+"""How far rounding to float32 moves a unit vector at most."""
+
+SMALLEST_RATIO = 1e-4
 """σ_k / σ₁ from which the long side's vectors are made as Wᵀ U Σ⁻¹.
 
 Their departure from orthonormality is eps * (σ₁ / σ_k)², 2e-8 there; below it a direct SVD serves.
@@ -31,8 +40,9 @@ class Subspace:
     """The top-k singular vectors of a matrix, both sides, with a certificate.
 
     u: m x k and v: n x k, float32, orthonormal columns. energy: share of ‖W‖² within, 0 to 1.
-    gap: σ_k² − σ_{k+1}². angle_bound: sine of the largest possible error angle; inf where the gap
-    vanishes, so that the subspace is not unique.
+    gap: σ_k² − σ_{k+1}². angle_bound: sine of the largest possible error angle before rounding to
+    float32, which adds at most 6e-8 √k; inf where the gap vanishes, so that the subspace is not
+    unique.
     """
 
     u: Float[Tensor, "m k"]
@@ -49,55 +59,105 @@ class Subspace:
 
 @dataclass(frozen=True)
 class Factorisation:
-    """Eigenvectors of the short side's Gram matrix, and what they belong to.
+    """Leading eigenvectors of the short side's Gram matrix, and what they belong to.
 
-    sigma_squared: d = min(m, n) values, descending. vectors: d x d, float64, one a column.
+    sigma_squared: h values, descending; h is d = min(m, n) unless the path is partial. vectors:
+    d x h, float64, one a column. squared_norm: ‖W‖². residuals: entry k − 1 is an upper bound of
+    ‖G Û − Û Σ̂²‖₂ for the leading k, rounding in G included. beyond: σ_{h+1}², and beyond_error how
+    much larger it can be. vector_error: how far each vector is at most from the one that the
+    residuals speak of. long: the other side's vectors (e x h), where they fell out on the way.
     """
 
     matrix: Float[Tensor, "m n"]
-    gram: Float[Tensor, "d d"]
-    sigma_squared: Float[Tensor, "d"]
-    vectors: Float[Tensor, "d d"]
+    sigma_squared: Float[Tensor, "h"]
+    vectors: Float[Tensor, "d h"]
+    squared_norm: float
+    residuals: Float[Tensor, "h"]
+    path: FactorisationPath = "exact"
+    beyond: float = 0.0
+    beyond_error: float = 0.0
+    vector_error: float = 0.0
+    long: Float[Tensor, "e h"] | None = None
 
     @property
-    def sigma(self) -> Float[Tensor, "d"]:
+    def sigma(self) -> Float[Tensor, "h"]:
         """Singular values, descending, float64."""
         return self.sigma_squared.sqrt()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all min(m, n) singular values and vectors are known."""
+        return len(self.sigma_squared) == min(self.matrix.shape)
+
+    def rank(self, size: SubspaceSize) -> int:
+        """k for the size asked for. Raises ValueError for a rank above min(m, n)."""
+        fixed = size.fixed_rank(min(self.matrix.shape))
+        return size.rank(self.sigma_squared) if fixed is None else fixed
+
     def subspace(self, size: SubspaceSize) -> Subspace:
-        """U_k and V_k for the size asked for. Raises ValueError for a rank above min(m, n)."""
-        k = size.rank(self.sigma_squared)
-        short, gap, angle_bound = self._certified(k)
-        long = self._long_side(short, k)
+        """U_k and V_k for the size asked for. Raises ValueError for a rank above h."""
+        k = self.rank(size)
+        if k > len(self.sigma_squared):
+            raise ValueError(f"rank {k} is asked for, {len(self.sigma_squared)} are known")
+        gap, angle_bound = self.certificate(k)
+        short, long = self.vectors[:, :k], self.long_side(k)
         u, v = (short, long) if self.matrix.shape[0] <= self.matrix.shape[1] else (long, short)
-        total = float(self.sigma_squared.sum())
-        energy = float(self.sigma_squared[:k].sum()) / total if total else 0.0
-        return Subspace(u.float(), v.float(), energy, gap, angle_bound)
+        return Subspace(u.float(), v.float(), self.energy(k), gap, angle_bound)
 
-    def _certified(self, k: int) -> tuple[Float[Tensor, "d k"], float, float]:
-        vectors, values = self.vectors[:, :k], self.sigma_squared
-        after = float(values[k]) if k < len(values) else 0.0
-        gap = float(values[k - 1]) - after
-        residual = torch.linalg.matrix_norm(self.gram @ vectors - vectors * values[:k])
-        # forming G in float64 moves it by at most about max(m, n) eps ‖W‖²
-        rounding = torch.finfo(torch.float64).eps * max(self.matrix.shape) * float(values.sum())
-        error = float(residual) + rounding
-        return vectors, gap, error / gap if gap > error else math.inf
+    def rounded(self) -> "Factorisation":
+        """With vectors that float32 holds: the form in which factorisations are kept."""
+        vectors = self.vectors.float().double()
+        return replace(self, vectors=vectors, vector_error=FLOAT32_ROUNDING, long=None)
 
-    def _long_side(self, short: Float[Tensor, "d k"], k: int) -> Float[Tensor, "e k"]:
-        sigma = self.sigma[:k]
-        wide = self.matrix.double()
-        wide = wide.T if wide.shape[0] <= wide.shape[1] else wide
-        if sigma[-1] > _SMALLEST_RATIO * sigma[0]:
-            return (wide @ short) / sigma
-        return torch.linalg.svd(wide, full_matrices=False).U[:, :k]
+    def energy(self, k: int) -> float:
+        """Share of ‖W‖² that the leading k directions hold, 0 to 1."""
+        return float(self.sigma_squared[:k].sum()) / self.squared_norm if self.squared_norm else 0.0
+
+    def certificate(self, k: int) -> tuple[float, float]:
+        """(gap, angle bound) of the leading k."""
+        if k < len(self.sigma_squared):
+            after, doubt = float(self.sigma_squared[k]), float(self.residuals[k])
+        else:
+            after, doubt = self.beyond, self.beyond_error
+        gap = float(self.sigma_squared[k - 1]) - after
+        error = float(self.residuals[k - 1])
+        certain = gap - max(error, doubt)
+        bound = error / certain if certain > 0 else math.inf
+        return gap, bound + math.sqrt(k) * self.vector_error
+
+    def long_side(self, k: int) -> Float[Tensor, "e k"]:
+        """The long side's leading k vectors, one a column, float64."""
+        if self.long is not None:
+            return self.long[:, :k]
+        sigma, short = self.sigma[:k], wide(self.matrix)
+        if sigma[-1] > SMALLEST_RATIO * sigma[0]:
+            return long_product(short, self.vectors[:, :k]) / sigma
+        return torch.linalg.svd(short.T.double(), full_matrices=False).U[:, :k]
 
 
-def factorise(matrix: Float[Tensor, "m n"]) -> Factorisation:
+def factorise(matrix: Float[Tensor, "m n"], *, path: FactorisationPath = "exact") -> Factorisation:
     """Gram matrix of the short side and its full eigendecomposition, in float64."""
     gram = short_gram(matrix)
-    values, vectors = torch.linalg.eigh(gram)
-    return Factorisation(matrix, gram, values.clamp(min=0).flip(0), vectors.flip(1))
+    ascending, vectors = torch.linalg.eigh(gram)
+    values, vectors = ascending.clamp(min=0).flip(0), vectors.flip(1)
+    # forming G in float64 moves it by at most about max(m, n) eps ‖W‖²
+    rounding = torch.finfo(torch.float64).eps * max(matrix.shape) * float(values.sum())
+    return Factorisation(
+        matrix=matrix,
+        sigma_squared=values,
+        vectors=vectors,
+        squared_norm=float(values.sum()),
+        residuals=residual_bounds(gram, values, vectors) + rounding,
+        path=path,
+    )
+
+
+def residual_bounds(
+    gram: Float[Tensor, "d d"], values: Float[Tensor, "h"], vectors: Float[Tensor, "d h"]
+) -> Float[Tensor, "h"]:
+    """For each k the Frobenius norm of G Û − Û Σ̂² over the leading k vectors."""
+    residual = (gram @ vectors).addcmul_(vectors, values, value=-1)
+    return torch.linalg.vector_norm(residual, dim=0).square().cumsum(0).sqrt()
 
 
 def random_subspace(m: int, n: int, k: int, generator: torch.Generator) -> Subspace:

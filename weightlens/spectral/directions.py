@@ -10,13 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.spectral.basis import Factorisation
+from weightlens.spectral.basis import SMALLEST_RATIO, Factorisation
+from weightlens.spectral.gram import cross_product, long_product, wide
 
-_SMALLEST_RATIO = 1e-4
-"""σ / σ₁ above which a long-side vector is Wᵀ u / σ.
-
-Its length is then 1 up to eps * (σ₁ / σ)², 2e-8 in float64.
-"""
+_FLOAT32_RATIO, _FLOAT32_SIDE = 5e-3, 512
+"""Smallest σ / σ₁ for which products with the long side in float32 read overlaps to 1e-6, and the
+short side from which float32 is worth it."""
 
 
 @dataclass(frozen=True)
@@ -39,28 +38,39 @@ class Directions:
 
     def along_long(self, matrix: Float[Tensor, "e c"]) -> Float[Tensor, "d c"]:
         """Coordinates of the matrix's columns along the long side's vectors."""
-        leading, wide = self.short[:, : len(self.sigma)], matrix.double()
-        head = (leading.T @ (self.wide.double() @ wide)) / self.sigma[:, None]
-        return torch.cat([head, self.tail.T @ wide])
+        leading = self.short[:, : len(self.sigma)]
+        product = cross_product(self.wide, matrix.T, dtype=self.precision(matrix))
+        head = (leading.T @ product.double()) / self.sigma[:, None]
+        if not self.tail.shape[1]:
+            return head
+        return torch.cat([head, self.tail.T @ matrix.double()])
+
+    def precision(self, other: Float[Tensor, "..."]) -> torch.dtype:
+        """What products of the base with another matrix need to be formed in."""
+        worth_it = len(self.short) >= _FLOAT32_SIDE and not self.tail.shape[1]
+        enough = worth_it and bool(self.sigma[-1] >= _FLOAT32_RATIO * self.sigma[0])
+        stored = self.wide.dtype == other.dtype == torch.float32
+        return torch.float32 if enough and stored else torch.float64
 
 
 def directions(base: Factorisation) -> Directions:
     """Both sides' singular directions of a factorised base, in descending order of σ.
 
     Where singular values are equal, the directions that belong to them are one choice among many.
+    Raises ValueError for a partial factorisation.
     """
-    tall = base.matrix.shape[0] > base.matrix.shape[1]
-    wide = base.matrix.T if tall else base.matrix
-    sigma = base.sigma
-    head = int((sigma > _SMALLEST_RATIO * sigma[0]).sum())
+    if not base.complete:
+        raise ValueError("the factorisation knows the leading directions only")
+    short, sigma = wide(base.matrix), base.sigma
+    head = int((sigma > SMALLEST_RATIO * sigma[0]).sum())
     if head == len(sigma):
-        return Directions(wide, base.vectors, sigma, base.vectors.new_empty(wide.shape[1], 0))
+        return Directions(short, base.vectors, sigma, base.vectors.new_empty(short.shape[1], 0))
     leading, rest = base.vectors[:, :head], base.vectors[:, head:]
-    long = wide.double().T
-    spread = long @ rest
+    long = long_product(short, base.vectors)
+    spread = long[:, head:]
     # QR keeps Q orthonormal however small or dependent the columns of `spread` are
-    both = torch.cat([(long @ leading) / sigma[:head], spread], dim=1)
+    both = torch.cat([long[:, :head] / sigma[:head], spread], dim=1)
     completion = torch.linalg.qr(both).Q[:, head:]
     turn_short, _, turn_long = torch.linalg.svd(spread.T @ completion)
-    short = torch.cat([leading, rest @ turn_short], dim=1)
-    return Directions(wide, short, sigma[:head], completion @ turn_long.T)
+    turned = torch.cat([leading, rest @ turn_short], dim=1)
+    return Directions(short, turned, sigma[:head], completion @ turn_long.T)

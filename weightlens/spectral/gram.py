@@ -1,33 +1,85 @@
-"""The Gram matrix of the short side, where every subspace and spectrum comes from.
+"""Products on the short side, where every subspace, spectrum and overlap comes from.
 
-With m <= n it is W Wᵀ (m x m), else Wᵀ W (n x n). Its eigenvalues are the squared singular values,
-its trace is ‖W‖². It is formed in float64: the eigenvalues of a float32 Gram matrix carry an error
-of about eps * σ₁², which drowns every direction below σ₁ / 3000.
+With m <= n the Gram matrix is W Wᵀ (m x m), else Wᵀ W (n x n). Its eigenvalues are the squared
+singular values, its trace is ‖W‖². It is formed in float64: the eigenvalues of a float32 Gram
+matrix carry an error of about eps * σ₁², which drowns every direction below σ₁ / 3000.
+
+Matrices are widened to float64 a panel at a time, into one buffer that is used again: fresh memory
+costs more than the arithmetic.
 """
+
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_PANEL = 2048
-"""Columns that are widened to float64 at a time: the matrix is never copied whole."""
+_PANEL = 1024
+"""Columns that are widened at a time."""
 
-_STRIPS = 4
+_STRIPS = 8
 """Row strips of the lower triangle that are computed; the rest of it is their mirror image."""
 
 
-def short_gram(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d d"]:
-    """W Wᵀ or Wᵀ W, whichever is smaller (d = min(m, n)), in float64."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    d = wide.shape[0]
-    gram = wide.new_zeros(d, d, dtype=torch.float64)
-    rows = -(-d // _STRIPS)
-    for start in range(0, wide.shape[1], _PANEL):
-        panel = wide[:, start : start + _PANEL].double()
-        for top in range(0, d, rows):
-            bottom = min(top + rows, d)
+def wide(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d e"]:
+    """The matrix, or its transpose where it is tall: d = min(m, n) rows."""
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+
+
+def short_gram(
+    matrix: Float[Tensor, "m n"], *, dtype: torch.dtype = torch.float64
+) -> Float[Tensor, "d d"]:
+    """W Wᵀ or Wᵀ W, whichever is smaller (d = min(m, n)), in float64 unless told otherwise."""
+    short = wide(matrix)
+    d = short.shape[0]
+    gram = short.new_zeros(d, d, dtype=dtype)
+    bounds = [(top, min(top + -(-d // _STRIPS), d)) for top in range(0, d, -(-d // _STRIPS))]
+    for panel in panels(short, dtype=dtype):
+        for top, bottom in bounds:
             gram[top:bottom, :bottom].addmm_(panel[top:bottom], panel[:bottom].T)
-    return gram.tril() + gram.tril(-1).T
+    for top, bottom in bounds:
+        gram[:top, top:bottom] = gram[top:bottom, :top].T
+    return gram
+
+
+def cross_product(
+    left: Float[Tensor, "a e"], right: Float[Tensor, "b e"], *, dtype: torch.dtype = torch.float64
+) -> Float[Tensor, "a b"]:
+    """left rightᵀ (a x b), in float64 unless told otherwise."""
+    product = left.new_zeros(left.shape[0], right.shape[0], dtype=dtype)
+    for a, b in zip(panels(left, dtype=dtype), panels(right, dtype=dtype), strict=True):
+        product.addmm_(a, b.T)
+    return product
+
+
+def long_product(
+    short: Float[Tensor, "d e"], vectors: Float[Tensor, "d k"]
+) -> Float[Tensor, "e k"]:
+    """Wᵀ X for a wide W (d x e), in float64."""
+    product = vectors.new_empty(short.shape[1], vectors.shape[1], dtype=torch.float64)
+    start = 0
+    for panel in panels(short):
+        torch.mm(panel.T, vectors, out=product[start : start + panel.shape[1]])
+        start += panel.shape[1]
+    return product
+
+
+def panels(
+    matrix: Float[Tensor, "d e"], *, dtype: torch.dtype = torch.float64
+) -> Iterator[Float[Tensor, "d p"]]:
+    """The columns of a matrix, some at a time, in the dtype given; each is gone at the next."""
+    d, e = matrix.shape
+    slices = (matrix[:, start : start + _PANEL] for start in range(0, e, _PANEL))
+    if matrix.dtype == dtype:
+        yield from slices
+        return
+    by_rows = matrix.stride(0) >= matrix.stride(1)
+    width = min(_PANEL, e)
+    buffer = matrix.new_empty((d, width) if by_rows else (width, d), dtype=dtype)
+    for panel in slices:
+        count = panel.shape[1]
+        target = buffer[:, :count] if by_rows else buffer[:count].T
+        yield target.copy_(panel)
 
 
 def singular_values(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d"]:
@@ -35,5 +87,9 @@ def singular_values(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d"]:
 
     Those below about 1e-7 σ₁ are rounding and not to be read as numbers.
     """
-    eigenvalues = torch.linalg.eigvalsh(short_gram(matrix))
-    return eigenvalues.clamp(min=0).sqrt().flip(0)
+    return gram_singular_values(short_gram(matrix))
+
+
+def gram_singular_values(gram: Float[Tensor, "d d"]) -> Float[Tensor, "d"]:
+    """The singular values, descending, of the matrix that a Gram matrix belongs to."""
+    return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)

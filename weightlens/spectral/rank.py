@@ -55,14 +55,21 @@ class SubspaceSize:
 
         Raises ValueError where a rank is asked for that exceeds min(m, n).
         """
-        full = len(sigma_squared)
-        if self.by == "rank":
-            if self.value > full:
-                raise ValueError(f"rank {self.value:g} exceeds min(m, n) = {full}")
-            return int(self.value)
+        fixed = self.fixed_rank(len(sigma_squared))
+        return energy_rank(sigma_squared, self.value) if fixed is None else fixed
+
+    def fixed_rank(self, full: int) -> int | None:
+        """k where it does not depend on the spectrum; full: min(m, n).
+
+        Raises ValueError where a rank is asked for that exceeds it.
+        """
+        if self.by == "energy":
+            return None
         if self.by == "fraction":
             return max(1, round(self.value * full))
-        return energy_rank(sigma_squared, self.value)
+        if self.value > full:
+            raise ValueError(f"rank {self.value:g} exceeds min(m, n) = {full}")
+        return int(self.value)
 
 
 def energy_rank(sigma_squared: Float[Tensor, "k"], energy: float) -> int:

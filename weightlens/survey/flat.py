@@ -10,9 +10,12 @@ Cell = str | int | float | None
 
 
 def flat_rows(report: OverlapReport) -> list[dict[str, Cell]]:
-    """A row for every matrix of every model; nested fields are joined by dots."""
+    """A row for every matrix of every model; nested fields are joined by dots.
+
+    Curves are left out: they have many numbers a matrix.
+    """
     return [
-        {"model": model.model, "kind": model.kind, **_flat(matrix)}
+        {"model": model.model, "kind": model.kind, "step": model.step, **_flat(matrix)}
         for model in report.models
         for matrix in model.matrices
     ]
@@ -31,7 +34,7 @@ def to_csv(report: OverlapReport) -> str:
 
 def _flat(matrix: MatrixRecord) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    data: dict[str, Any] = matrix.model_dump()
+    data: dict[str, Any] = matrix.model_dump(exclude={"curve"})
     m, n = data.pop("shape")
     for key, value in data.items():
         if isinstance(value, dict):

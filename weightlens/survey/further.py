@@ -1,15 +1,15 @@
 """Further metrics of one matrix, by name: what `overlap --more` puts into the report's `more`."""
 
 import math
+from dataclasses import dataclass
 
-from jaxtyping import Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.delta import Compact, Delta, measurable
+from weightlens.delta import Compact, Delta, Measurable, measurable
 from weightlens.overlap.amplification import amplification
-from weightlens.overlap.curve import overlap_curve
+from weightlens.overlap.curve import OverlapCurve, overlap_curve
 from weightlens.overlap.intruders import intruder_dimensions
-from weightlens.overlap.rounding import rounding_energy
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.change import spectrum_change
 from weightlens.spectral.gram import singular_values
@@ -22,22 +22,35 @@ CURVE_FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Shares of min(m, n) at which the overlap curve is read."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """The delta's singular values, and its overlaps at every rank."""
+
+    sigma: Float[Tensor, "s"]
+    curve: OverlapCurve
+
+    @classmethod
+    def of(cls, base: Factorisation, delta: Measurable) -> "Known":
+        """Computed afresh."""
+        found = delta.sigma if isinstance(delta, Compact) else singular_values(delta.matrix)
+        return cls(found, overlap_curve(base, delta))
+
+
 def further_metrics(
-    base: Factorisation, delta: Delta, *, stored: Shaped[Tensor, "..."] | None = None
+    base: Factorisation, delta: Delta, *, known: Known | None = None, rounding: float | None = None
 ) -> dict[str, float | None]:
     """All of them, for a delta that is not all zeros; docs/metrics.md explains each name.
 
-    stored: the tuned tensor as on disk, for the rounding floor. Costs two more factorisations.
+    known: what is at hand already. rounding: what rounding to the stored dtype alone would put into
+    ‖Δ‖². Costs a factorisation of W + Δ and, where it is dense, of Δ.
     """
     m, n = base.matrix.shape
     measured = measurable(delta)
-    compact = isinstance(measured, Compact)
-    sigma = measured.sigma if isinstance(measured, Compact) else singular_values(measured.matrix)
+    known = known or Known.of(base, measured)
     tuned = base.matrix + delta.dense()
-    count = min(INTRUDER_COUNT, m, n)
-    intruders = intruder_dimensions(base, tuned, count=count)
+    intruders = intruder_dimensions(base, tuned, count=min(INTRUDER_COUNT, m, n))
     tail = power_law_tail(base.sigma_squared)
-    amplified = amplification(base.matrix, measured, energy_rank(sigma.square(), 0.5))
+    amplified = amplification(base.matrix, measured, energy_rank(known.sigma.square(), 0.5))
     found: dict[str, float | None] = {
         "amplification": amplified.factor if math.isfinite(amplified.factor) else None,
         "amplification_rank": float(amplified.rank),
@@ -47,16 +60,15 @@ def further_metrics(
         "base_tail_alpha": tail.alpha if tail else None,
         "base_tail_distance": tail.distance if tail else None,
         # a low-rank delta has no noise bulk to read a threshold from
-        "noise_rank": None if compact else float(
-            rank_above(sigma, hard_threshold(sigma, m=m, n=n))),
-        "rank_above_rounding": None if stored is None else float(
-            rank_above(sigma, rounding_floor(m=m, n=n, rounding_energy=rounding_energy(stored)))),
+        "noise_rank": None if isinstance(measured, Compact) else float(
+            rank_above(known.sigma, hard_threshold(known.sigma, m=m, n=n))),
+        "rank_above_rounding": None if rounding is None else float(
+            rank_above(known.sigma, rounding_floor(m=m, n=n, rounding_energy=rounding))),
     }  # fmt: skip
-    curve = overlap_curve(base, measured)
     for fraction in CURVE_FRACTIONS:
         k = max(1, round(fraction * min(m, n)))
-        found[f"column_at_{fraction:g}"] = float(curve.column[k - 1])
-        found[f"row_at_{fraction:g}"] = float(curve.row[k - 1])
+        found[f"column_at_{fraction:g}"] = float(known.curve.column[k - 1])
+        found[f"row_at_{fraction:g}"] = float(known.curve.row[k - 1])
     return found
 
 

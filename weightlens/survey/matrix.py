@@ -3,18 +3,22 @@
 import math
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.delta import Compact, Delta, measurable
+from weightlens.delta import Compact, Delta, Measurable, measurable
 from weightlens.overlap.chance import Chance, both_chance, side_chance, z_score
-from weightlens.overlap.rounding import rounding_energy
-from weightlens.overlap.subspace import subspace_overlap
-from weightlens.overlap.weighted import weighted_overlap
-from weightlens.spectral.basis import Factorisation, Subspace
-from weightlens.spectral.gram import singular_values
-from weightlens.spectral.rank import effective_rank, participation_ratio, stable_rank
+from weightlens.overlap.curve import OverlapCurve, overlap_curve
+from weightlens.overlap.subspace import SubspaceOverlap, subspace_overlap
+from weightlens.overlap.weighted import WeightedOverlap, weighted_overlap
+from weightlens.spectral.basis import Factorisation
+from weightlens.spectral.gram import gram_singular_values, short_gram
+from weightlens.spectral.rank import (
+    SubspaceSize,
+    effective_rank,
+    participation_ratio,
+    stable_rank,
+)
 from weightlens.survey.result import (
     BaseSpectrum,
     DeltaSpectrum,
@@ -26,7 +30,11 @@ from weightlens.survey.result import (
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that is known of one matrix of one model."""
+    """Everything that is known of one matrix of one model.
+
+    sigma: the delta's singular values. curve: the overlaps at every rank. None for a delta of
+    zeros, the curve also for a partial factorisation.
+    """
 
     base: BaseSpectrum
     delta: DeltaSpectrum
@@ -35,34 +43,37 @@ class Measured:
     row: OverlapRecord
     both: OverlapRecord
     weighted: WeightedRecord
+    sigma: Float[Tensor, "s"] | None = None
+    curve: OverlapCurve | None = None
 
 
 def measure(
-    factorisation: Factorisation,
-    subspace: Subspace,
-    delta: Delta | None,
-    *,
-    stored: Shaped[Tensor, "..."] | None = None,
+    base: Factorisation, size: SubspaceSize, delta: Delta | None, *, rounding: float | None = None
 ) -> Measured:
     """All numbers of one matrix.
 
-    delta: None or all zeros gives None wherever a number would divide by ‖Δ‖. stored: the tuned
-    tensor as on disk, for the rounding share; None where there is none (an adapter).
+    delta: None or all zeros gives None wherever a number would divide by ‖Δ‖. rounding: what
+    rounding to the stored dtype alone would put into ‖Δ‖²; None where nothing says so (an adapter).
+    Raises ValueError for a rank above the vectors that are known.
     """
-    base = factorisation.matrix
-    m, n = base.shape
-    described = describe_base(factorisation)
+    m, n = base.matrix.shape
+    k = base.rank(size)
+    described, certified = describe_base(base), _certificate(base, k)
     if delta is None or delta.is_zero():
-        return _nothing(described, subspace, (m, n))
+        return _nothing(described, certified, (m, n))
     measured = measurable(delta)
-    sigma = measured.sigma if isinstance(measured, Compact) else singular_values(measured.matrix)
+    gram = None
+    if isinstance(measured, Compact):
+        sigma = measured.sigma
+    else:
+        gram = short_gram(measured.matrix)
+        sigma = gram_singular_values(gram)
     energy = float(sigma.square().sum())
     if energy == 0:  # a product of factors can vanish without either being zero
-        return _nothing(described, subspace, (m, n))
+        return _nothing(described, certified, (m, n))
+    projected = _projected(base, size, measured, gram)
     concentration = float(sigma.square().square().sum()) / energy**2
-    overlaps = subspace_overlap(measured, subspace)
-    expected = expected_overlap(subspace.rank, (m, n), concentration)
-    weighted = weighted_overlap(base, measured) if described.norm else None
+    expected = expected_overlap(k, (m, n), concentration)
     return Measured(
         base=described,
         delta=DeltaSpectrum(
@@ -72,17 +83,38 @@ def measure(
             stable_rank=stable_rank(sigma),
             effective_rank=effective_rank(sigma),
             participation_ratio=participation_ratio(sigma),
-            rounding_share=None if stored is None else rounding_energy(stored) / energy,
+            rounding_share=None if rounding is None else rounding / energy,
         ),
-        subspace=_certificate(subspace),
-        column=_compared(overlaps.column, expected["column"]),
-        row=_compared(overlaps.row, expected["row"]),
-        both=_compared(overlaps.both, expected["both"]),
+        subspace=certified,
+        column=_compared(projected.overlap.column, expected["column"]),
+        row=_compared(projected.overlap.row, expected["row"]),
+        both=_compared(projected.overlap.both, expected["both"]),
         weighted=WeightedRecord(
-            column=weighted.column if weighted else None,
-            row=weighted.row if weighted else None,
+            column=projected.weighted.column if projected.weighted else None,
+            row=projected.weighted.row if projected.weighted else None,
         ),
+        sigma=sigma,
+        curve=projected.curve,
     )
+
+
+@dataclass(frozen=True)
+class _Projected:
+    overlap: SubspaceOverlap
+    weighted: WeightedOverlap | None
+    curve: OverlapCurve | None
+
+
+def _projected(
+    base: Factorisation, size: SubspaceSize, delta: Measurable, gram: Float[Tensor, "d d"] | None
+) -> _Projected:
+    """From one set of products for every rank; where only some vectors are known, for theirs."""
+    if base.complete:
+        curve = overlap_curve(base, delta, delta_gram=gram)
+        weighted = curve.weighted(base) if base.squared_norm else None
+        return _Projected(curve.at(base.rank(size)), weighted, curve)
+    weighted = weighted_overlap(base.matrix, delta) if base.squared_norm else None
+    return _Projected(subspace_overlap(delta, base.subspace(size)), weighted, None)
 
 
 def expected_overlap(k: int, shape: tuple[int, int], concentration: float) -> dict[str, Chance]:
@@ -95,15 +127,14 @@ def expected_overlap(k: int, shape: tuple[int, int], concentration: float) -> di
     }
 
 
-def describe_base(factorisation: Factorisation) -> BaseSpectrum:
-    """Norms and ranks of W."""
-    sigma = factorisation.sigma
-    zero = not bool(sigma.any())
+def describe_base(base: Factorisation) -> BaseSpectrum:
+    """Norms and ranks of W; the effective rank needs the whole spectrum."""
+    sigma, largest = base.sigma, float(base.sigma_squared[0])
     return BaseSpectrum(
-        norm=float(torch.linalg.vector_norm(sigma)),
-        spectral_norm=float(sigma[0]),
-        stable_rank=None if zero else stable_rank(sigma),
-        effective_rank=None if zero else effective_rank(sigma),
+        norm=math.sqrt(base.squared_norm),
+        spectral_norm=math.sqrt(largest),
+        stable_rank=base.squared_norm / largest if largest else None,
+        effective_rank=effective_rank(sigma) if base.complete and largest else None,
     )
 
 
@@ -113,17 +144,18 @@ def _compared(overlap: float, chance: Chance) -> OverlapRecord:
     )
 
 
-def _certificate(subspace: Subspace) -> SubspaceRecord:
-    bound = subspace.angle_bound
+def _certificate(base: Factorisation, k: int) -> SubspaceRecord:
+    gap, bound = base.certificate(k)
     return SubspaceRecord(
-        rank=subspace.rank,
-        energy=subspace.energy,
-        gap=subspace.gap,
+        rank=k,
+        energy=base.energy(k),
+        gap=gap,
         angle_bound=bound if math.isfinite(bound) else None,
+        path=base.path,
     )
 
 
-def _nothing(base: BaseSpectrum, subspace: Subspace, shape: tuple[int, int]) -> Measured:
+def _nothing(base: BaseSpectrum, subspace: SubspaceRecord, shape: tuple[int, int]) -> Measured:
     (m, n), k = shape, subspace.rank
     blank = [
         OverlapRecord(overlap=None, chance=chance, std=None, z=None)
@@ -135,7 +167,7 @@ def _nothing(base: BaseSpectrum, subspace: Subspace, shape: tuple[int, int]) -> 
             norm=0.0, spectral_norm=0.0, relative_norm=0.0 if base.norm else None,
             stable_rank=None, effective_rank=None, participation_ratio=None, rounding_share=None,
         ),
-        subspace=_certificate(subspace),
+        subspace=subspace,
         column=blank[0], row=blank[1], both=blank[2],
         weighted=WeightedRecord(column=None, row=None),
     )  # fmt: skip

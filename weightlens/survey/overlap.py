@@ -1,46 +1,43 @@
-"""`weightlens.overlap`: the overlap of fine-tunes with their base, over whole checkpoints."""
+"""The overlap of fine-tunes with their base, over whole checkpoints."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from jaxtyping import Float, Shaped
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
-from weightlens.checkpoint.names import place_of
 from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
-from weightlens.delta import Delta, Dense, Factored
+from weightlens.delta import on_device
 from weightlens.errors import InputError
-from weightlens.spectral.basis import Factorisation, Subspace, factorise
+from weightlens.factors import FactorCache, factorised
+from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.rank import SubspaceSize
-from weightlens.survey.further import further_metrics
-from weightlens.survey.matrix import measure
+from weightlens.survey.cuts import Cut, cuts_of
+from weightlens.survey.device import exact_arithmetic, named_device
 from weightlens.survey.opened import ModelLike, opened
+from weightlens.survey.reading import ReadDelta, read_ahead, read_delta
+from weightlens.survey.records import Extent, matrix_record, model_record
 from weightlens.survey.result import (
+    Factorisations,
     MatrixRecord,
-    ModelRecord,
     OverlapReport,
-    Skipped,
     SubspaceChoice,
 )
-from weightlens.survey.summary import summarise
+from weightlens.survey.unfinished import Interrupted, Unfinished, fingerprint, measured_names
+from weightlens.survey.work import (
+    Progress,
+    Step,
+    dense_flop,
+    factored_flop,
+    factorisation_flop,
+    silent,
+)
 from weightlens.version import VERSION
-
-Progress = Callable[[int, int, str], None]
-"""Told the matrices done, their total, and the name of the one in hand."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One matrix of a tensor: all of a 2-D one, or one expert of a 3-D stack."""
-
-    name: str
-    expert: int | None
-
-    def of(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "m n"]:
-        """The matrix, cut from the whole tensor."""
-        return tensor if self.expert is None else tensor[self.expert]
 
 
 def measure_overlap(
@@ -51,166 +48,199 @@ def measure_overlap(
     selection: Selection = Selection(),  # noqa: B008 (immutable)
     control: ModelLike | None = None,
     more: bool = False,
-    progress: Progress = lambda done, total, name: None,
+    curves: bool = False,
+    device: str = "cpu",
+    cache: FactorCache | None = None,
+    unfinished: Unfinished | None = None,
+    progress: Progress = silent,
 ) -> OverlapReport:
     """Measures every matrix of every tuned model against the base.
 
-    Models are folders, Hub ids, PEFT adapter folders, BASE+ADAPTER, or state dicts. The base is
-    factorised once for all of them. control: another model of the same shapes, unrelated, whose
-    subspaces take the place of the base's: overlaps with it must read chance. more: fill `more`
-    with the further metrics, at the cost of two more factorisations a matrix and model.
-    Raises InputError and its kinds (TensorMissing, ShapeMismatch, NonFiniteTensor, …).
+    Models are folders, Hub ids, PEFT adapter folders, sums of them (BASE+ADAPTER), or state dicts.
+    The base is factorised once for all of them, or taken from the cache. control: another model of
+    the same shapes, unrelated, whose subspaces take the place of the base's: overlaps with it must
+    read chance. more: fill `more` with the further metrics, at the cost of two more factorisations
+    a matrix and model. curves: record the overlaps at some thirty ranks. device: where the
+    arithmetic is done (`cuda`). unfinished: where an interrupted run leaves its partial report,
+    and where this one looks for one to go on from.
+
+    Raises InputError and its kinds (TensorMissing, ShapeMismatch, NonFiniteTensor, …), and
+    Interrupted (a KeyboardInterrupt) with the partial report on Ctrl-C.
     """
+    extent = Extent(size, more=more, curves=curves)
+    settings = {"size": (size.by, size.value), "more": more, "curves": curves,
+                "include": selection.include, "exclude": selection.exclude}  # fmt: skip
     weights = base_weights(opened(base))
-    models = [opened(model, base=weights) for model in tuned]
-    frame = None if control is None else base_weights(opened(control))
-    embeddings = [
-        name
-        for name, info in weights.infos.items()
-        if selection.reason_to_skip(name, info) == "embedding"
-    ]
-    for model in models:
-        model.check_against(weights, vocabulary=embeddings)
-    if frame is not None:
-        check_same_tensors(weights, frame)
-    names = list(selection.matrices(dict(weights.infos)))
-    if not names:
-        raise InputError(
-            f"{weights.label}: no matrix left to measure; check --include and --exclude"
-        )
-    records: list[list[MatrixRecord]] = [[] for _ in models]
-    for done, name in enumerate(names):
-        progress(done, len(names), name)
-        measured = _measure_tensor(name, weights, models, size, frame, more)
-        for found, model_records in zip(measured, records, strict=True):
-            model_records.extend(found)
-    progress(len(names), len(names), "")
-    return OverlapReport(
-        weightlens=VERSION,
-        base=(frame or weights).label,
-        subspace=SubspaceChoice(by=size.by, value=size.value),
-        models=[
-            _model_record(model, weights, selection, found)
-            for model, found in zip(models, records, strict=True)
-        ],
+    survey = Survey(
+        weights,
+        [opened(model, base=weights) for model in tuned],
+        extent,
+        selection,
+        frame=None if control is None else base_weights(opened(control)),
+        device=named_device(device),
+        cache=cache,
+        fingerprint=fingerprint([base, *tuned, control], settings),
     )
+    survey.check()
+    earlier = unfinished.find(survey.fingerprint) if unfinished else None
+    if earlier is not None:
+        survey.take(earlier)
+    with exact_arithmetic():
+        try:
+            survey.run(progress)
+        except KeyboardInterrupt:
+            report = survey.report(partial=True)
+            raise Interrupted(report, unfinished.leave(report) if unfinished else None) from None
+    if unfinished is not None:
+        unfinished.forget(survey.fingerprint)
+    return survey.report()
 
 
-def _measure_tensor(
-    name: str,
-    base: Weights,
-    tuned: Sequence[Model],
-    size: SubspaceSize,
-    subspace_of: Weights | None,
-    more: bool,
-) -> list[list[MatrixRecord]]:
-    stored_base = base.read(name)
-    turned = name in base.transposed
-    whole = _turned(stored_base, turned)
-    frame = whole if subspace_of is None else _turned(subspace_of.read(name), turned)
-    subspaces = [_factorised(cut, cut.of(frame), size) for cut in _slices(name, whole)]
-    found = []
-    for model in tuned:
-        delta, stored = model_delta(model, name, base, stored_base)
-        if turned and isinstance(delta, Dense | Factored):
-            delta = delta.transposed()
-        found.append([
-            _record(cut, factorisation, subspace, _cut_delta(cut, delta), _cut(cut, stored), more)
-            for cut, (factorisation, subspace) in zip(
-                _slices(name, whole), subspaces, strict=True
+@dataclass
+class Survey:
+    """One pass over the tensors of a base and its fine-tunes.
+
+    frame: weights whose subspaces take the place of the base's. found: the records of each tensor
+    that is done, by model.
+    """
+
+    base: Weights
+    models: Sequence[Model]
+    extent: Extent
+    selection: Selection
+    frame: Weights | None
+    device: torch.device
+    cache: FactorCache | None
+    fingerprint: str | None
+    found: dict[str, list[list[MatrixRecord]]] = field(default_factory=dict)
+    paths: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors to measure, in the base's order."""
+        return list(self.selection.matrices(dict(self.base.infos)))
+
+    def check(self) -> None:
+        """Raises InputError and its kinds where models do not fit each other."""
+        embeddings = [
+            name
+            for name, info in self.base.infos.items()
+            if self.selection.reason_to_skip(name, info) == "embedding"
+        ]
+        for model in self.models:
+            model.check_against(self.base, vocabulary=embeddings)
+        if self.frame is not None:
+            check_same_tensors(self.base, self.frame)
+        if not self.names:
+            raise InputError(
+                f"{self.base.label}: no matrix left to measure; check --include and --exclude"
             )
-        ])  # fmt: skip
-    return found
 
+    def take(self, earlier: OverlapReport) -> None:
+        """Takes what an earlier run has measured."""
+        for name in measured_names(earlier):
+            self.found[name] = [
+                [matrix for matrix in model.matrices if matrix.name == name]
+                for model in earlier.models
+            ]
+        self.paths.update(earlier.factorisations.model_dump())
 
-def _turned(tensor: Float[Tensor, "..."], turned: bool) -> Float[Tensor, "..."]:
-    """Rows are outputs, whichever way the checkpoint stores them."""
-    return tensor.T if turned else tensor
+    def run(self, progress: Progress) -> None:
+        """Measures every tensor that is not done."""
+        left = [name for name in self.names if name not in self.found]
+        flop = {name: self._flop(name) for name in self.names}
+        total, done = sum(flop.values()), sum((flop[name] for name in self.found), 0.0)
+        taken, read = len(self.found), 0
+        reads = read_ahead(job for name in left for job in self._jobs(name))
+        for count, name in enumerate(left, start=taken):
+            progress(Step(count, len(flop), name, done, total, read))
+            self.found[name] = self._measured(name, reads)
+            done += flop[name]
+            read += sum(w.infos[name].nbytes for w in self._full_weights(name))
+        progress(Step(len(flop), len(flop), "", total, total, read))
 
+    def report(self, *, partial: bool = False) -> OverlapReport:
+        """What is known so far."""
+        done = [name for name in self.names if name in self.found]
+        size = self.extent.size
+        return OverlapReport(
+            weightlens=VERSION,
+            partial=partial,
+            base=(self.frame or self.base).label,
+            subspace=SubspaceChoice(by=size.by, value=size.value),
+            factorisations=Factorisations(**self.paths),
+            fingerprint=self.fingerprint,
+            models=[
+                model_record(
+                    model,
+                    self.base,
+                    self.selection,
+                    [matrix for name in done for matrix in self.found[name][number]],
+                )
+                for number, model in enumerate(self.models)
+            ],
+        )
 
-def model_delta(
-    model: Model, name: str, base: Weights, base_tensor: Float[Tensor, "..."]
-) -> tuple[Delta | Float[Tensor, "..."] | None, Shaped[Tensor, "..."] | None]:
-    """A model's delta (a bare tensor for a stack of experts), and its tensor as stored if any."""
-    stored = model.weights.stored(name) if model.weights and model.adapter is None else None
-    if base_tensor.ndim == 2:
-        return model.delta(name, base, base_tensor), stored
-    return model.tensor(name, base) - base_tensor, stored
+    def _jobs(self, name: str) -> Iterator[Callable[[], object]]:
+        """Reads the base's tensor (and the frame's), then each model's delta."""
+        held: list[Float[Tensor, ...]] = []
+        yield partial(self._read_base, name, held)
+        for model in self.models:
+            yield partial(self._read_delta, model, name, held)
 
+    def _read_delta(self, model: Model, name: str, held: list[Float[Tensor, "..."]]) -> ReadDelta:
+        return read_delta(model, name, self.base, held[0])
 
-def _slices(name: str, tensor: Shaped[Tensor, "..."]) -> Iterator[Slice]:
-    if tensor.ndim == 2:
-        yield Slice(name, None)
-    else:
-        yield from (Slice(name, expert) for expert in range(tensor.shape[0]))
+    def _read_base(self, name: str, held: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
+        held.append(self.base.read(name))
+        tensor = held[0] if self.frame is None else self.frame.read(name)
+        return tensor.T if name in self.base.transposed else tensor
 
+    def _measured(self, name: str, reads: Iterator[object]) -> list[list[MatrixRecord]]:
+        tensor = next(reads)
+        assert isinstance(tensor, Tensor)
+        cuts = cuts_of(name, tuple(tensor.shape), self.base)
+        bases = [self._factorised(cut, cut.of(tensor)) for cut in cuts]
+        del tensor
+        found = []
+        for _ in self.models:
+            read = next(reads)
+            assert isinstance(read, ReadDelta)
+            found.append([self._record(*at, read) for at in zip(cuts, bases, strict=True)])
+        return found
 
-def _factorised(
-    cut: Slice, matrix: Float[Tensor, "m n"], size: SubspaceSize
-) -> tuple[Factorisation, Subspace]:
-    factorisation = factorise(matrix)
-    try:
-        return factorisation, factorisation.subspace(size)
-    except ValueError as error:
-        raise InputError(f"{cut.name} is {' x '.join(map(str, matrix.shape))}: {error}") from error
+    def _factorised(self, cut: Cut, matrix: Float[Tensor, "m n"]) -> Factorisation:
+        try:
+            found = factorised(
+                matrix,
+                self.extent.size,
+                whole=self.extent.whole,
+                cache=self.cache,
+                device=self.device,
+            )
+        except ValueError as error:
+            shape = " x ".join(map(str, matrix.shape))
+            raise InputError(f"{cut.name} is {shape}: {error}") from error
+        self.paths["cached" if found.cached else found.factorisation.path] += 1
+        return found.factorisation
 
+    def _record(self, cut: Cut, base: Factorisation, read: ReadDelta) -> MatrixRecord:
+        delta = cut.of_delta(read.delta)
+        rounding = cut.of_rounding(read.rounding)
+        moved = None if delta is None else on_device(delta, self.device)
+        return matrix_record(cut, base, moved, rounding, self.extent)
 
-def _cut(cut: Slice, tensor: Shaped[Tensor, "..."] | None) -> Shaped[Tensor, "m n"] | None:
-    return None if tensor is None else cut.of(tensor)
+    def _full_weights(self, name: str) -> list[Weights]:
+        """What is read of a tensor: the base, the frame, and models of their own weights."""
+        every = [self.base, self.frame, *(model.weights for model in self.models)]
+        return [w for w in every if w is not None and name in w.infos]
 
-
-def _cut_delta(cut: Slice, delta: Delta | Float[Tensor, "..."] | None) -> Delta | None:
-    if delta is None or isinstance(delta, Dense | Factored):
-        return delta
-    return Dense(cut.of(delta))
-
-
-def _record(
-    cut: Slice,
-    factorisation: Factorisation,
-    subspace: Subspace,
-    delta: Delta | None,
-    stored: Shaped[Tensor, "m n"] | None,
-    more: bool,
-) -> MatrixRecord:
-    place = place_of(cut.name)
-    measured = measure(factorisation, subspace, delta, stored=stored)
-    m, n = factorisation.matrix.shape
-    return MatrixRecord(
-        name=cut.name,
-        expert=cut.expert if cut.expert is not None else place.expert,
-        layer=place.layer,
-        module=place.module,
-        shape=(m, n),
-        base=measured.base,
-        delta=measured.delta,
-        subspace=measured.subspace,
-        column=measured.column,
-        row=measured.row,
-        both=measured.both,
-        weighted=measured.weighted,
-        more=further_metrics(factorisation, delta, stored=stored)
-        if more and delta is not None and measured.delta.norm
-        else {},
-    )
-
-
-def _model_record(
-    model: Model, base: Weights, selection: Selection, matrices: list[MatrixRecord]
-) -> ModelRecord:
-    tuned = model.infos(base)
-    skipped = []
-    for name, info in base.infos.items():
-        reason = selection.reason_to_skip(name, info)
-        other = tuned.get(name, info)
-        if other.shape != info.shape:
-            reason = f"{reason}; {info.shape[0]} rows, {other.shape[0]} in the tuned model"
-        if reason is not None:
-            skipped.append(Skipped(name=name, reason=reason))
-    return ModelRecord(
-        model=model.label,
-        kind=model.kind,
-        summary=summarise(matrices),
-        skipped=skipped,
-        matrices=matrices,
-    )
+    def _flop(self, name: str) -> float:
+        shape = self.base.infos[name].shape
+        m, n = shape[-2:]
+        times = shape[0] if len(shape) == 3 else 1
+        total = factorisation_flop(m, n)
+        for model in self.models:
+            dense = model.weights is not None and model.weights is not self.base
+            total += dense_flop(m, n) if dense else factored_flop(m, n, 16)
+        return times * total

@@ -35,7 +35,7 @@ class DeltaSpectrum(Record):
     rounding_share: float | None
 
 
-Path = Literal["exact", "partial", "fallback"]
+FactorisationPath = Literal["exact", "partial", "fallback"]
 """How a base was factorised: `weightlens.spectral.basis` says more."""
 
 
@@ -49,7 +49,7 @@ class SubspaceRecord(Record):
     energy: float
     gap: float
     angle_bound: float | None
-    path: Path = "exact"
+    path: FactorisationPath = "exact"
 
 
 class OverlapRecord(Record):

@@ -6,8 +6,12 @@ from weightlens.survey.result import MatrixRecord, Mean, OverlapRecord, Summary
 
 
 def summarise(matrices: Sequence[MatrixRecord]) -> Summary:
-    """Means over all matrices and by module, modules in the order of their first matrix."""
+    """Means over all matrices and by module, modules in the order of their first matrix.
+
+    Parts of a fused tensor are left out: it is counted whole.
+    """
     modules: dict[str, list[MatrixRecord]] = {}
+    matrices = [matrix for matrix in matrices if matrix.part is None]
     for matrix in matrices:
         modules.setdefault(matrix.module, []).append(matrix)
     return Summary(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from weightlens_cli import screen
+from weightlens_cli.caching import NoCache, chosen_cache
 
 
 def merge(
@@ -15,6 +16,7 @@ def merge(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT once the new merge is whole.")
     ] = False,
+    no_cache: NoCache = False,
     json: Annotated[
         str | None, typer.Option(help="Write the merge's record as JSON to a file, or - .")
     ] = None,
@@ -36,6 +38,7 @@ def merge(
             out,
             seed=seed,
             overwrite=overwrite,
+            cache=chosen_cache(no_cache),
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
     if json is not None:

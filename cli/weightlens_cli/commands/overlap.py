@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weightlens_cli import screen
+from weightlens_cli.caching import NoCache, chosen_cache
+from weightlens_cli.measuring import measuring_bar
 from weightlens_cli.selecting import selection_of, size_of
 
 if TYPE_CHECKING:
@@ -45,6 +47,16 @@ def overlap(
         list[str] | None,
         typer.Option(metavar="METRIC=VALUE", help="Exit 1 if a mean is above it; repeatable."),
     ] = None,
+    curves: Annotated[
+        bool,
+        typer.Option(
+            "--curves", help="Record the overlaps at some thirty ranks; --html and --figure do."
+        ),
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="Where the arithmetic is done: cpu, cuda, auto (CUDA untested).")
+    ] = "cpu",
+    no_cache: NoCache = False,
     json: Annotated[
         str | None, typer.Option(help="Write the full report as JSON to a file, or - .")
     ] = None,
@@ -52,21 +64,29 @@ def overlap(
         str | None, typer.Option(help="Write a row a matrix as CSV to a file, or - .")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write a figure for a paper: .svg, .pdf or .png.")
+    ] = None,
 ) -> None:
     """How much of each fine-tuning delta lies in the base's top singular subspaces.
 
     Reads the weights one matrix at a time. Overlap is given beside what chance alone would read:
-    1.00x is chance, above it the delta uses directions that the base already uses most.
+    1.00x is chance, above it the delta uses directions that the base already uses most. Ctrl-C
+    leaves what was measured, as partial JSON; the same command goes on from there.
     """
-    for target in (json, csv, None if html is None else str(html)):
+    for target in (json, csv, *(None if at is None else str(at) for at in (html, figure))):
         screen.check_target(target)
-    from weightlens.report.tables import overlap_tables
+    from weightlens.report.overlap_tables import overlap_tables
+    from weightlens.report.paper import check_figure
     from weightlens.survey.limits import check_limits, parse_limit
     from weightlens.survey.overlap import measure_overlap
+    from weightlens.survey.unfinished import Unfinished
 
     limits = [parse_limit(text) for text in fail_above or ()]
-    with screen.progress_bar() as bar:
-        task = bar.add_task("measuring", total=None)
+    if figure is not None:
+        check_figure(figure)
+
+    with measuring_bar() as progress:
         report = measure_overlap(
             base,
             tuned,
@@ -74,16 +94,25 @@ def overlap(
             selection=selection_of(include, exclude),
             control=control,
             more=more,
-            progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+            curves=curves or html is not None or figure is not None,
+            device=device,
+            cache=chosen_cache(no_cache),
+            unfinished=Unfinished(None if json in (None, "-") else Path(str(json))),
+            progress=progress,
         )
-    _write(report, json=json, csv=csv, html=html)
+    _write(report, json=json, csv=csv, html=html, figure=figure)
     if "-" not in (json, csv):
         screen.console().print(*overlap_tables(report), sep="\n")
     check_limits(report, limits)
 
 
 def _write(
-    report: "OverlapReport", *, json: str | None, csv: str | None, html: Path | None
+    report: "OverlapReport",
+    *,
+    json: str | None,
+    csv: str | None,
+    html: Path | None,
+    figure: Path | None,
 ) -> None:
     if json is not None:
         screen.write_text(report.to_json(), json)
@@ -95,3 +124,7 @@ def _write(
         from weightlens.report.overlap_page import write_overlap_page
 
         write_overlap_page(report, html)
+    if figure is not None:
+        from weightlens.report.paper import write_overlap_figure
+
+        write_overlap_figure(report, figure)

@@ -1,0 +1,52 @@
+"""The factorisation of a matrix: from the cache, or computed on the path that costs least."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightlens.factors.cache import FactorCache, key_of
+from weightlens.spectral.basis import Factorisation, factorise
+from weightlens.spectral.partial import factorise_leading, worthwhile
+from weightlens.spectral.rank import SubspaceSize
+
+SMALLEST_KEPT = 256
+"""Below this short side, computing is faster than reading a file."""
+
+
+@dataclass(frozen=True)
+class Factorised:
+    """A factorisation, and whether it was found in the cache."""
+
+    factorisation: Factorisation
+    cached: bool
+
+
+def factorised(
+    matrix: Float[Tensor, "m n"],
+    size: SubspaceSize,
+    *,
+    whole: bool = False,
+    cache: FactorCache | None = None,
+    device: torch.device | None = None,
+) -> Factorised:
+    """At least the vectors that the size asks for; all of them where `whole`.
+
+    Vectors are rounded to float32 whether or not there is a cache: a warm run gives the bits of a
+    cold one. Raises ValueError for a rank above min(m, n).
+    """
+    short = min(matrix.shape)
+    rank = size.fixed_rank(short)
+    partial = not whole and rank is not None and worthwhile(short, rank)
+    wanted = rank if partial and rank is not None else short
+    key = key_of(matrix) if cache is not None and short >= SMALLEST_KEPT else None
+    matrix = matrix if device is None else matrix.to(device)
+    if cache is not None and key is not None:
+        found = cache.get(key, matrix)
+        if found is not None and len(found.sigma_squared) >= wanted:
+            return Factorised(found, cached=True)
+    made = factorise_leading(matrix, wanted) if partial else factorise(matrix)
+    if cache is not None and key is not None:
+        cache.put(key, made)
+    return Factorised(made.rounded(), cached=False)

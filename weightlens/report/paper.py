@@ -1,0 +1,152 @@
+"""Static figures (matplotlib) of an overlap report, as wide as both columns of a paper."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from weightlens.errors import InputError
+from weightlens.report.colours import CELL_INK, GREY, about_chance
+from weightlens.report.curves import MeanCurve, mean_curves
+from weightlens.report.grid import SIDES, Grid, Side
+from weightlens.report.legend import Look, ShownModel, look_of
+from weightlens.report.numbers import four_wide
+from weightlens.survey.result import OverlapReport
+
+_SETTINGS: Any = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.linewidth": 0.6,
+    "svg.hashsalt": "weightlens",
+    # text stays text: searchable, and the journal's own font can take its place
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+    ".png": {},
+}
+_WIDTH = 7.0
+_CURVES_HEIGHT = 2.6
+_DASHES: dict[str, Any] = {"solid": "-", "dash": "--", "dashdot": "-.", "longdash": (0, (8, 2))}
+_SHOWN: tuple[Side, ...] = ("column", "row")
+
+
+def write_overlap_figure(report: OverlapReport, file: Path) -> None:
+    """Heatmaps layer by module and, where they were measured, curves over k with chance.
+
+    Of more than four models, the first and the last. The suffix says what is written: .svg, .pdf
+    or .png; the same report gives the same bytes. Raises InputError for another suffix.
+    """
+    suffix = check_figure(file)
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    look = look_of(report.models)
+    models = [model for model in look.models if model.shown]
+    curves = [(model, mean_curves(model.record)) for model in models]
+    heights = [_height(model.grid) for model in models]
+    if any(found for _, found in curves):
+        heights.append(_CURVES_HEIGHT)
+    with pyplot.rc_context(_SETTINGS):
+        figure = pyplot.figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for part, model in zip(parts, models, strict=False):
+            _draw_heatmaps(part, model)
+        if len(heights) > len(models):
+            _draw_curves(parts[-1], look, curves)
+        figure.savefig(file, dpi=300, metadata=_METADATA[suffix], facecolor="white")
+        pyplot.close(figure)
+
+
+def check_figure(file: Path) -> str:
+    """The suffix of a file that a figure can be written to. Raises InputError for another."""
+    suffix = file.suffix.lower()
+    if suffix not in _METADATA:
+        raise InputError(f"{file}: a figure is written as {', '.join(_METADATA)}; name it so")
+    return suffix
+
+
+def _stacked(grid: Grid) -> bool:
+    """Whether there are too many modules for two heatmaps side by side."""
+    return len(grid.columns) > 12
+
+
+def _map_height(grid: Grid) -> float:
+    return min(max(0.17 * len(grid.layers), 0.5), 2.7 if _stacked(grid) else 4.0)
+
+
+def _height(grid: Grid) -> float:
+    longest = max(map(len, grid.columns), default=0)
+    return (_map_height(grid) + 0.35 + 0.04 * longest) * (2 if _stacked(grid) else 1) + 0.2
+
+
+def _draw_heatmaps(part: Any, model: ShownModel) -> None:
+    part.suptitle(f"{model.name} ({model.record.kind})", fontsize=8, fontweight="bold")
+    shape = (2, 1) if _stacked(model.grid) else (1, 2)
+    axes = part.subplots(*shape).ravel()
+    for side, one in zip(_SHOWN, axes, strict=True):
+        image = _draw_heatmap(one, model.grid, side)
+    bar = part.colorbar(image, ax=axes, aspect=12 * _height(model.grid), pad=0.01, extend="max",
+                        extendfrac="auto", ticks=[0, 1, 2])  # fmt: skip
+    bar.outline.set_visible(False)
+
+
+def _draw_heatmap(axes: Any, grid: Grid, side: Side) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    scale = [about_chance(x) for x in (0.0, 1.0, 2.0)]
+    colours = LinearSegmentedColormap.from_list("chance", scale)
+    ratios = grid.ratios(side)
+    numbers = [[float("nan") if v is None else v for v in line] for line in ratios]
+    image = axes.imshow(numbers, cmap=colours, vmin=0, vmax=2, aspect="auto")
+    if _map_height(grid) / len(grid.layers) > 0.1:
+        for i, line in enumerate(ratios):
+            for j, value in enumerate(line):
+                axes.text(j, i, four_wide(value), ha="center", va="center", fontsize=5.5,
+                          color=CELL_INK)  # fmt: skip
+    axes.set_xticks(range(len(grid.columns)), grid.columns, rotation=45, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    every = 1 + (len(grid.layers) - 1) // 24
+    axes.set_yticks(range(0, len(grid.layers), every), grid.layer_names[::every])
+    axes.tick_params(length=2, width=0.6, pad=1)
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel("layer")
+    axes.set_title(f"{side} overlap ÷ chance")
+    return image
+
+
+def _draw_curves(
+    part: Any, look: Look, curves: Sequence[tuple[ShownModel, Sequence[MeanCurve]]]
+) -> None:
+    from matplotlib.lines import Line2D
+
+    for side, axes in zip(SIDES, part.subplots(1, len(SIDES)), strict=True):
+        chance_of = set()
+        for model, found in curves:
+            for curve in found:
+                if curve.part:
+                    continue
+                colour = look.colours[curve.module]
+                axes.plot(curve.share, curve.overlap[side], color=colour, linewidth=1,
+                          linestyle=_DASHES[model.dash])  # fmt: skip
+                if curve.module not in chance_of:
+                    axes.plot(curve.share, curve.chance[side], color=colour, linewidth=0.7,
+                              linestyle=":")  # fmt: skip
+                chance_of.add(curve.module)
+        axes.set(xscale="log", yscale="log", xlabel="k / min(m, n)", title=f"{side} overlap")
+        axes.tick_params(which="both", width=0.6, length=2)
+    entries = [
+        Line2D([], [], color=look.colours[module], label=module)
+        for module in look.colours
+        if module not in look.parts
+    ]
+    if look.several:
+        entries += [
+            Line2D([], [], color=GREY, linestyle=_DASHES[model.dash], label=model.name)
+            for model, _ in curves
+        ]
+    entries.append(Line2D([], [], color=GREY, linestyle=":", linewidth=0.7, label="chance"))
+    part.legend(handles=entries, loc="outside lower center", ncols=6, frameon=False)

@@ -1,0 +1,78 @@
+"""The demo's page: models, merges at matched refusal, overlaps."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from weightlens.report.figures import frontier_plot
+from weightlens.report.grid import overlap_grid
+from weightlens.report.overlap_sections import heatmaps
+from weightlens.report.page import figure_slot, render_page
+from weightlens.report.sentences import findings
+from weightlens.report.story import Row, Story
+
+
+def write_story_page(story: Story, file: Path) -> None:
+    """The demo's page."""
+    figures = {"frontier": frontier_plot(story.rows, story.curves, story.wanted_refusal)}
+    overlaps: list[str] = []
+    control = story.control.models[0]
+    for model, against in [
+        *((model, "its base") for model in story.overlap.models),
+        (control, "an unrelated base (control: 1 everywhere)"),
+    ]:
+        drawn = heatmaps(f"overlap-{len(overlaps)}", overlap_grid(model))
+        name = Path(model.model).name
+        overlaps.append(f"<h3>{escape(name)} against {against}</h3>{drawn.html}")
+        figures |= drawn.figures
+    body = "\n".join(
+        (
+            "<h1>What safety fine-tuning costs, and what a merge wins back</h1>",
+            "<p class='lead'>Three models of 0.9 million parameters: a base that reasons and "
+            "complies with every request, and two safety fine-tunes of it. "
+            f"weightlens {escape(story.weightlens)}, {story.seconds:.0f} s on this machine.</p>",
+            "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in findings(story)) + "</ul>",
+            "<h2>Every model on the test split</h2>",
+            _table(story),
+            "<h2>Reasoning against refusal</h2>",
+            figure_slot("frontier"),
+            "<p><small>Lines: merges by weight on the validation split. Markers with 95 % "
+            f"intervals: the test split. Dotted: the refusal wanted, {story.wanted_refusal:g}. The "
+            "band is the frontier: the best reasoning of a merge on the lines that refuses at "
+            "least as much.</small></p>",
+            "<h2>Overlap with the base, by layer and module</h2>",
+            *overlaps,
+            "<p><small>Share of each delta that lies in the base's top singular subspaces "
+            f"({story.overlap.subspace.by} {story.overlap.subspace.value:g}), over what a delta of "
+            "random orientation reads. 1 is chance.</small></p>",
+            "<h2>The recipe of the written merge</h2>",
+            f"<pre>{escape(story.recipe)}</pre>",
+        )
+    )
+    file.write_text(render_page("weightlens demo", body, figures), encoding="utf-8")
+
+
+def _table(story: Story) -> str:
+    head = ("", "weight", "reasoning", "refusal", "over-refusal", "reasoning against scaling only")
+    rows = "".join(
+        f"<tr class='{row.kind}'>" + "".join(f"<td>{cell}</td>" for cell in _cells(row)) + "</tr>"
+        for row in story.rows
+    )
+    header = "".join(f"<th>{name}</th>" for name in head)
+    return f"<div class='scroll'><table><tr>{header}</tr>{rows}</table></div>"
+
+
+def _cells(row: Row) -> Sequence[str]:
+    scores = []
+    for result in (row.reasoning, row.refusal, row.over_refusal):
+        low, high = result.ci95
+        scores.append(f"{100 * result.value:.1f} <small>{100 * low:.1f}–{100 * high:.1f}</small>")
+    versus = ""
+    if row.versus is not None:
+        low, high = row.versus.ci95
+        versus = (f"{100 * row.versus.difference:+.1f} "
+                  f"<small>{100 * low:+.1f} … {100 * high:+.1f}</small>")  # fmt: skip
+    weight = "" if row.weight is None else f"{row.weight:.3f}"
+    if not row.reached:
+        weight += " <small>(refusal not reached)</small>"
+    return escape(row.name), weight, *scores, versus

@@ -1,0 +1,104 @@
+"""An analysis that was interrupted: what it leaves, and how another run goes on from there.
+
+A partial report is an ordinary one with `partial: true` and a fingerprint: of the settings, and of
+the names, sizes and times of the files of every model. A run with the same fingerprint takes the
+matrices that are there as measured.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from weightlens.factors.cache import cache_folder
+from weightlens.hub import resolve
+from weightlens.survey.opened import ModelLike
+from weightlens.survey.result import OverlapReport
+from weightlens.version import VERSION
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while measuring. report: what was measured until then; file: where it was left."""
+
+    def __init__(self, report: OverlapReport, file: Path | None) -> None:
+        super().__init__("interrupted")
+        self.report, self.file = report, file
+
+    def __str__(self) -> str:
+        """What the user reads."""
+        if self.file is None:
+            return "interrupted"
+        count = len(measured_names(self.report))
+        return f"interrupted; {count} tensors are in {self.file}: the same command goes on there"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Where an interrupted run leaves its report and looks for it.
+
+    target: the file that the report is wanted in; None for the cache's folder, where it is named
+    by its fingerprint.
+    """
+
+    target: Path | None = None
+
+    def find(self, wanted: str | None) -> OverlapReport | None:
+        """The partial report with this fingerprint, if there is one."""
+        if wanted is None:
+            return None
+        try:
+            report = OverlapReport.from_file(self._file(wanted))
+        except (OSError, ValueError):
+            return None
+        return report if report.partial and report.fingerprint == wanted else None
+
+    def leave(self, report: OverlapReport) -> Path | None:
+        """Writes a partial report; None where there is nothing to keep, or no way to know it."""
+        if report.fingerprint is None or not measured_names(report):
+            return None
+        file = self._file(report.fingerprint)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(report.to_json(), encoding="utf-8")
+        return file
+
+    def forget(self, finished: str | None) -> None:
+        """Removes what an earlier run has left in the cache's folder."""
+        if finished is not None and self.target is None:
+            self._file(finished).unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self.target or unfinished_folder() / f"{name}.json"
+
+
+def fingerprint(models: Sequence[ModelLike | None], settings: Mapping[str, object]) -> str | None:
+    """Of models and settings; None where a model is a state dict, which has no files to tell by."""
+    facts: list[object] = [VERSION, sorted(settings.items())]
+    for model in models:
+        if isinstance(model, Mapping):
+            return None
+        if model is not None:
+            at = resolve(str(model))
+            facts.append([at.label, *(_files(folder) for folder in at.folders)])
+    return xxhash.xxh3_128_hexdigest(json.dumps(facts, default=str).encode())
+
+
+def unfinished_folder() -> Path:
+    """Where interrupted analyses lie that were given no file of their own."""
+    return cache_folder() / "unfinished"
+
+
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    found = []
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".json"):
+            status = file.stat()
+            found.append((file.name, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def measured_names(unfinished: OverlapReport) -> set[str]:
+    """The tensors that are done in every model."""
+    each = [{matrix.name for matrix in model.matrices} for model in unfinished.models]
+    return set.intersection(*each) if each else set()
