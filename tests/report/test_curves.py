@@ -3,7 +3,7 @@
 import pytest
 from samples import FUSED, matrix, model
 
-from weightlens.report.curves import mean_curves
+from weightlens.report.curves import chance_alone, mean_curves
 from weightlens.survey.result import CurveRecord, MatrixRecord, ModelRecord
 
 
@@ -68,3 +68,10 @@ def test_parts_have_curves_of_their_own_and_matrices_without_one_have_none() -> 
     ]
     bare = [m.model_copy(update={"curve": None}) for m in model("m").matrices]
     assert mean_curves(of(*bare)) == []
+
+
+def test_chance_is_shared_by_modules_whose_shapes_give_the_same_line() -> None:
+    curves = [c for c in mean_curves(model("m")) if not c.part]
+    # k/m of k/min(m, n): 1 for m ≤ n, 64/176 for gate and up; k/n: 64/176 for down, 1/2 for k, v
+    assert chance_alone(curves, "column") == set()
+    assert chance_alone(curves, "row") == {"down_proj"}

@@ -6,7 +6,7 @@ import pytest
 from samples import everything, model, report, training
 
 from weightlens.errors import InputError
-from weightlens.report.static import write_overlap_figure
+from weightlens.report.paper import write_overlap_figure
 
 _MAGIC = {".svg": b"<?xml", ".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n"}
 

@@ -1,6 +1,6 @@
 """Overlap against k, as a mean over the layers of each module."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,16 @@ def mean_curves(model: ModelRecord) -> list[MeanCurve]:
     return [
         _mean(label, label in parts, groups[label]) for label in labels.values() if label in groups
     ]
+
+
+def chance_alone(curves: Iterable[MeanCurve], side: Side) -> set[str]:
+    """The modules whose chance line is that of no other module."""
+    lines: dict[float, set[str]] = {}
+    for curve in curves:
+        # chance is a straight line in the share of ranks, and a parabola for both sides
+        full = curve.chance[side][-1] / curve.share[-1] ** (2 if side == "both" else 1)
+        lines.setdefault(round(full, 9), set()).add(curve.module)
+    return {module for modules in lines.values() if len(modules) == 1 for module in modules}
 
 
 def _mean(label: str, part: bool, group: Sequence[tuple[MatrixRecord, CurveRecord]]) -> MeanCurve:

@@ -4,7 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from weightlens.report.colours import BOTH, COLUMN, ROW
+from weightlens.report.colours import BOTH, COLUMN, GREY, ROW
 from weightlens.report.story import Curve, Row, frontier
 
 _SCALING = "#7f8c8d"
@@ -48,7 +48,7 @@ def frontier_plot(rows: list[Row], curves: list[Curve], wanted: float) -> Any:
     )
     for i, row in enumerate(rows):
         _add_reported(figure, row, _MODEL_SYMBOLS[i % len(_MODEL_SYMBOLS)])
-    figure.add_vline(x=wanted, line={"dash": "dot", "width": 1})
+    figure.add_vline(x=wanted, line={"dash": "dot", "width": 1, "color": GREY})
     figure.update_layout(
         xaxis={"title": "refusal of harmful requests", "range": [-0.03, 1.04]},
         yaxis={"title": "reasoning (accuracy)"},

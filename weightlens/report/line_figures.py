@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from weightlens.report.colours import GREY
-from weightlens.report.curves import MeanCurve
+from weightlens.report.curves import MeanCurve, chance_alone
 from weightlens.report.grid import Side, mean_over_chance, short_modules
 from weightlens.report.legend import DASHES, Entry, Look, ShownModel
 from weightlens.report.overlap_figures import add_chance
@@ -44,17 +44,26 @@ def over_layers(look: Look, side: Side) -> Any:
 def against_k(
     look: Look, curves: Sequence[tuple[ShownModel, Sequence[MeanCurve]]], side: Side
 ) -> Any:
-    """A curve for each module and model, and for each module what chance reads (dotted)."""
+    """A curve for each module and model, and for each module what chance reads (dotted).
+
+    Chance is grey where it is the same for several modules.
+    """
     figure = go.Figure()
-    for curve in _chance_lines([c for _, found in curves for c in found], side):
-        module = curve.module
+    every = [curve for _, found in curves for curve in found]
+    alone = chance_alone(every, side)
+    # one model's: chance is the same for all
+    for module, curve in {curve.module: curve for curve in reversed(every)}.items():
         figure.add_scatter(
             x=curve.share,
             y=curve.chance[side],
             meta=[module],
             visible=look.visible(module),
             mode="lines",
-            line={"dash": "dot", "width": 1.2, "color": look.colours[module]},
+            line={
+                "dash": "dot",
+                "width": 1.3,
+                "color": look.colours[module] if module in alone else GREY,
+            },
             hovertemplate=f"{module}, chance: %{{y:.3g}}<extra></extra>",
         )
     for model, found in curves:
@@ -70,8 +79,8 @@ def against_k(
                 line={"dash": model.dash, "width": 1.8, "color": look.colours[curve.module]},
                 hovertemplate=f"{prefix}{curve.module}, %{{customdata}}<extra></extra>",
             )
-    shares = [x for _, found in curves for curve in found for x in curve.share]
-    overlaps = [y for _, found in curves for curve in found for y in curve.overlap[side]]
+    shares = [x for curve in every for x in curve.share]
+    overlaps = [y for curve in every for y in curve.overlap[side]]
     _lay_out(
         figure,
         {"title": "k / min(m, n)", **_logarithmic(shares)},
@@ -87,11 +96,6 @@ def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
     digits = (1, 2, 5) if high - low < 2.2 else (1,)
     ticks = [d * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for d in digits]
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-
-
-def _chance_lines(curves: Sequence[MeanCurve], side: Side) -> Iterator[MeanCurve]:
-    """The first curve of each module; only one model's, since chance is the same for all."""
-    yield from {curve.module: curve for curve in reversed(curves)}.values()
 
 
 def _told(curve: MeanCurve, side: Side) -> Iterator[str]:

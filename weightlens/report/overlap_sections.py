@@ -63,8 +63,8 @@ def against_k_section(look: Look) -> Section | None:
     figures = {f"curves-{side}": against_k(look, curves, side) for side in SIDES}
     note = (
         "<p class='note'>Means over the layers of a module, weighted by the energy of their "
-        "deltas. Dotted: chance, k/m for column, k/n for row, their product for both. Both axes "
-        "are logarithmic.</p>"
+        "deltas. Dotted: chance, k/m for column, k/n for row, their product for both; grey where "
+        "several modules have the same. Both axes are logarithmic.</p>"
     )
     buttons = legend(entries_of(look), figures)
     shown = panels({f"curves-{side}": side for side in SIDES}, "three")

@@ -80,9 +80,8 @@ def _module_table(report: OverlapReport, model: ModelRecord) -> Table:
         group = [m for m in model.matrices if (m.module, m.part) == (module, part)]
         if part is None:
             table.add_row(*_module_row(_name(label), model.summary.modules[module], group))
-        else:  # a mean of parts alone: as if each were a matrix of its own
-            mean = mean_of([m.model_copy(update={"part": None}) for m in group])
-            table.add_row(*_module_row(f" .{part}", mean, group), style="dim")
+        else:
+            table.add_row(*_module_row(f" .{part}", mean_of(group), group), style="dim")
     whole = [m for m in model.matrices if m.part is None]
     table.add_section()
     table.add_row(*_module_row("all", model.summary.all, whole), style="bold")
@@ -188,7 +187,7 @@ def _more_table(model: ModelRecord) -> Table:
 def _remarks(model: ModelRecord) -> Iterator[str]:
     whole = [m for m in model.matrices if m.part is None]
     unchanged = sum(m.column.overlap is None for m in whole)
-    if unchanged == len(whole):
+    if whole and unchanged == len(whole):
         yield f"{model.model} equals the base: every delta is zero, so there is nothing to overlap."
     elif unchanged:
         yield f"{unchanged} matrices are unchanged and left out of the means."

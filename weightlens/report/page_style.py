@@ -52,7 +52,7 @@ button.theme, .legend button { cursor: pointer; }
 button:focus-visible, input:focus-visible { outline: 2px solid var(--mark); }
 .legend { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0 10px; }
 .legend svg { width: 24px; height: 10px; margin-right: 6px; stroke-width: 3; }
-.legend button[aria-pressed=false] { opacity: .45; text-decoration: line-through; }
+.legend button[aria-pressed=false] { opacity: .55; text-decoration: line-through; }
 .filter { display: flex; flex-wrap: wrap; align-items: center; gap: 12px; margin: 0 0 8px; }
 .filter input { flex: 1 1 220px; max-width: 420px; padding: 6px 10px; }
 .badge { border: 1px solid var(--line); border-radius: 4px; color: var(--soft); font-size: .8rem;

@@ -6,7 +6,7 @@ from typing import Any
 
 from weightlens.errors import InputError
 from weightlens.report.colours import CELL_INK, GREY, about_chance
-from weightlens.report.curves import MeanCurve, mean_curves
+from weightlens.report.curves import MeanCurve, chance_alone, mean_curves
 from weightlens.report.grid import SIDES, Grid, Side
 from weightlens.report.legend import Look, ShownModel, look_of
 from weightlens.report.numbers import four_wide
@@ -123,19 +123,17 @@ def _draw_curves(
 ) -> None:
     from matplotlib.lines import Line2D
 
+    every = [curve for _, found in curves for curve in found if not curve.part]
     for side, axes in zip(SIDES, part.subplots(1, len(SIDES)), strict=True):
-        chance_of = set()
+        alone = chance_alone(every, side)
+        for module, curve in {curve.module: curve for curve in every}.items():
+            colour = look.colours[module] if module in alone else GREY
+            axes.plot(curve.share, curve.chance[side], color=colour, linewidth=0.8, linestyle=":")
         for model, found in curves:
             for curve in found:
-                if curve.part:
-                    continue
-                colour = look.colours[curve.module]
-                axes.plot(curve.share, curve.overlap[side], color=colour, linewidth=1,
-                          linestyle=_DASHES[model.dash])  # fmt: skip
-                if curve.module not in chance_of:
-                    axes.plot(curve.share, curve.chance[side], color=colour, linewidth=0.7,
-                              linestyle=":")  # fmt: skip
-                chance_of.add(curve.module)
+                if not curve.part:
+                    axes.plot(curve.share, curve.overlap[side], color=look.colours[curve.module],
+                              linewidth=1, linestyle=_DASHES[model.dash])  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel="k / min(m, n)", title=f"{side} overlap")
         axes.tick_params(which="both", width=0.6, length=2)
     entries = [

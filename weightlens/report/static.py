@@ -5,7 +5,6 @@ from typing import Any
 
 from weightlens.report.figures import colour_of
 from weightlens.report.grid import Grid, overlap_grid
-from weightlens.report.paper import write_overlap_figure as write_overlap_figure
 from weightlens.report.story import Story, frontier
 
 _MARKERS = {"merge": "o", "control": "x", "written": "*", "model": "s"}

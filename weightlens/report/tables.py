@@ -9,7 +9,6 @@ from rich.table import Table
 from weightlens.evaluate.result import EvalReport, TaskResult
 from weightlens.merge.record import MergeReport, summarise_strips
 from weightlens.report.numbers import number, percent
-from weightlens.report.overlap_tables import overlap_tables as overlap_tables
 from weightlens.report.sentences import findings
 from weightlens.report.story import Story
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
@@ -20,7 +20,14 @@ from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.cuts import Cut, cuts_of
 from weightlens.survey.device import exact_arithmetic, named_device
 from weightlens.survey.opened import ModelLike, opened
-from weightlens.survey.reading import ReadDelta, read_ahead, read_delta
+from weightlens.survey.reading import (
+    ReadDelta,
+    fetch,
+    own_weights,
+    read_ahead,
+    read_delta,
+    taken,
+)
 from weightlens.survey.records import Extent, matrix_record, model_record
 from weightlens.survey.result import (
     Factorisations,
@@ -38,6 +45,8 @@ from weightlens.survey.work import (
     silent,
 )
 from weightlens.version import VERSION
+
+Fetched = Shaped[Tensor, "..."] | None
 
 
 def measure_overlap(
@@ -181,31 +190,23 @@ class Survey:
             ],
         )
 
-    def _jobs(self, name: str) -> Iterator[Callable[[], object]]:
-        """Reads the base's tensor (and the frame's), then each model's delta."""
-        held: list[Float[Tensor, ...]] = []
-        yield partial(self._read_base, name, held)
-        for model in self.models:
-            yield partial(self._read_delta, model, name, held)
+    def _jobs(self, name: str) -> Iterator[Callable[[], Fetched]]:
+        """Fetches the base's tensor, the frame's, and each model's."""
+        for weights in (self.base, self.frame, *map(own_weights, self.models)):
+            yield partial(fetch, weights, name)
 
-    def _read_delta(self, model: Model, name: str, held: list[Float[Tensor, "..."]]) -> ReadDelta:
-        return read_delta(model, name, self.base, held[0])
-
-    def _read_base(self, name: str, held: list[Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
-        held.append(self.base.read(name))
-        tensor = held[0] if self.frame is None else self.frame.read(name)
-        return tensor.T if name in self.base.transposed else tensor
-
-    def _measured(self, name: str, reads: Iterator[object]) -> list[list[MatrixRecord]]:
-        tensor = next(reads)
-        assert isinstance(tensor, Tensor)
-        cuts = cuts_of(name, tuple(tensor.shape), self.base)
-        bases = [self._factorised(cut, cut.of(tensor)) for cut in cuts]
-        del tensor
+    def _measured(self, name: str, fetched: Iterator[Fetched]) -> list[list[MatrixRecord]]:
+        tensor = taken(self.base, name, next(fetched))
+        in_frame, frame = next(fetched), tensor
+        if self.frame is not None:
+            frame = taken(self.frame, name, in_frame)
+        if name in self.base.transposed:
+            frame = frame.T
+        cuts = cuts_of(name, tuple(frame.shape), self.base)
+        bases = [self._factorised(cut, cut.of(frame)) for cut in cuts]
         found = []
-        for _ in self.models:
-            read = next(reads)
-            assert isinstance(read, ReadDelta)
+        for model in self.models:
+            read = read_delta(model, name, self.base, tensor, next(fetched))
             found.append([self._record(*at, read) for at in zip(cuts, bases, strict=True)])
         return found
 

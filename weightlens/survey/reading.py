@@ -1,7 +1,8 @@
 """Reads the next tensor while the one before it is measured.
 
-One thread reads one tensor ahead, so that at most two of each are in memory: the base's and one
-model's delta, in hand and to come.
+One thread reads one tensor ahead, as bytes alone: arithmetic there would fight with that of the
+measurement for the same cores (threads of two teams that wait for each other quadruple the time of
+an eigendecomposition).
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model
@@ -38,6 +39,20 @@ def _submitted(reader: Executor, jobs: Iterator[Callable[[], T]]) -> "Future[T] 
     return None if job is None else reader.submit(job)
 
 
+def fetch(weights: Weights | None, name: str) -> Shaped[Tensor, "..."] | None:
+    """The bytes of a tensor, where reading them takes time: from a folder, without scales."""
+    if not isinstance(weights, FolderWeights) or name in weights.scaled:
+        return None
+    return weights.stored(name)
+
+
+def taken(
+    weights: Weights, name: str, fetched: Shaped[Tensor, "..."] | None
+) -> Float[Tensor, "..."]:
+    """The tensor in float32, from its bytes where they were fetched. Raises as `Weights.read`."""
+    return weights.read(name) if fetched is None else weights.checked(name, fetched)
+
+
 @dataclass(frozen=True)
 class ReadDelta:
     """A model's delta of one tensor, rows as outputs, and what rounding alone would put there.
@@ -47,38 +62,52 @@ class ReadDelta:
     """
 
     delta: Delta | Float[Tensor, "..."] | None
-    rounding: tuple[float, ...] | None
+    rounding: tuple[float, ...] | None = None
+
+
+def own_weights(model: Model) -> Weights | None:
+    """What all of a model's deltas are read from; None for adapters, which need other ways."""
+    return None if model.adapters else model.weights
 
 
 def read_delta(
-    model: Model, name: str, base: Weights, base_tensor: Float[Tensor, "..."]
+    model: Model,
+    name: str,
+    base: Weights,
+    base_tensor: Float[Tensor, "..."],
+    fetched: Shaped[Tensor, "..."] | None,
 ) -> ReadDelta:
-    """Reads one tensor of a model against the base's, which is oriented as stored."""
-    plain = model.weights is not None and not model.adapters
-    if plain or base_tensor.ndim == 3:
-        delta, rounding = _whole(model, name, base, base_tensor)
-        if base_tensor.ndim == 3:
-            return ReadDelta(delta, rounding)
-        found: Delta | None = Dense(delta)
-    else:
-        found, rounding = model.delta(name, base, base_tensor), None
-    if found is not None and name in base.transposed:
-        found = found.transposed()
-    return ReadDelta(found, rounding)
+    """A model's delta of one tensor. base_tensor: as stored; fetched: `own_weights`' bytes."""
+    weights = own_weights(model)
+    if weights is not None:
+        return _whole(weights, name, base, base_tensor, fetched)
+    if base_tensor.ndim == 3:
+        return ReadDelta(model.tensor(name, base) - base_tensor)
+    found = model.delta(name, base, base_tensor)
+    return ReadDelta(found.transposed() if found and name in base.transposed else found)
 
 
 def _whole(
-    model: Model, name: str, base: Weights, base_tensor: Float[Tensor, "..."]
-) -> tuple[Float[Tensor, "..."], tuple[float, ...] | None]:
-    weights = model.weights
-    if weights is None or model.adapters:
-        return model.tensor(name, base) - base_tensor, None
+    weights: Weights,
+    name: str,
+    base: Weights,
+    base_tensor: Float[Tensor, "..."],
+    fetched: Shaped[Tensor, "..."] | None,
+) -> ReadDelta:
+    rounding = None
     if name in weights.scaled:
-        return weights.read(name).sub_(base_tensor), None
-    stored = weights.stored(name)
-    tensor = weights.checked(name, stored)
-    pieces = stored if stored.ndim == 3 else stored[None]
-    rounding = tuple(rounding_energy(piece) for piece in pieces)
-    # a state dict's tensors belong to the caller
-    ours = isinstance(weights, FolderWeights) or tensor.data_ptr() != stored.data_ptr()
-    return (tensor.sub_(base_tensor) if ours else tensor - base_tensor), rounding
+        difference = weights.read(name).sub_(base_tensor)
+    else:
+        stored = weights.stored(name) if fetched is None else fetched
+        tensor = weights.checked(name, stored)
+        rounding = tuple(rounding_energy(piece) for piece in _matrices(stored))
+        # a state dict's tensors belong to the caller
+        ours = fetched is not None or tensor.data_ptr() != stored.data_ptr()
+        difference = tensor.sub_(base_tensor) if ours else tensor - base_tensor
+    if base_tensor.ndim == 3:
+        return ReadDelta(difference, rounding)
+    return ReadDelta(Dense(difference.T if name in base.transposed else difference), rounding)
+
+
+def _matrices(stored: Shaped[Tensor, "..."]) -> Shaped[Tensor, "stack m n"]:
+    return stored if stored.ndim == 3 else stored[None]
