@@ -31,6 +31,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No test finds, or leaves, factorisations in the user's cache."""
+    name = f"cache-{abs(hash(request.node.nodeid)):x}"
+    monkeypatch.setenv("WEIGHTLENS_CACHE", str(tmp_path_factory.getbasetemp() / name))
+    monkeypatch.delenv("WEIGHTLENS_CACHE_GIB", raising=False)
+
+
 @pytest.fixture(scope="session")
 def measured(request: pytest.FixtureRequest) -> Measured:
     """Tell it a figure and it is printed at the end of the run."""

@@ -76,6 +76,7 @@ def test_everything_that_a_report_holds_is_told() -> None:
         "interrupted: 16 matrices",
         "\n .query ",
         "experts together, each stack as one block-diagonal matrix",
+        "experts together: z of column overlap",
         "over training, all matrices",
         "12 by the partial path, 1 fell back to the exact one, 3 from the cache.",
     ):

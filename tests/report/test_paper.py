@@ -53,3 +53,9 @@ def test_another_suffix_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.svg, \.pdf, \.png"):
         write_overlap_figure(everything(), tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
+    empty = model("m").model_copy(update={"matrices": []})
+    with pytest.raises(InputError, match="no matrix was measured"):
+        write_overlap_figure(report([empty]), tmp_path / "a.png")

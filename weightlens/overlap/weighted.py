@@ -14,6 +14,7 @@ from torch import Tensor
 
 from weightlens.delta import Compact, Measurable
 from weightlens.overlap.subspace import squared_norm
+from weightlens.spectral.gram import short_gram
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,5 @@ def product_norm(left: Float[Tensor, "a b"], right: Float[Tensor, "b c"]) -> flo
     """
     inner, outer = left.shape[1], min(left.shape[0], right.shape[1])
     if inner < outer:
-        gram_left, gram_right = left.T.double() @ left.double(), right.double() @ right.T.double()
-        return float((gram_left * gram_right).sum())
+        return float((short_gram(left) * short_gram(right)).sum())
     return squared_norm(left @ right)

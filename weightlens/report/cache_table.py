@@ -29,6 +29,6 @@ def cache_table(listing: CacheListing) -> list[RenderableType]:
     if listing.unfinished:
         parts.append(f"{listing.unfinished} interrupted analyses wait to go on.")
     limit = f"{listing.limit / (1 << 30):g} GiB" if listing.limit else "nothing: the limit is 0"
-    parts.append(f"{len(listing.entries)} factorisations, {listing.bytes / 1e6:,.1f} MB of {limit}; "
-                 f"{listing.folder}")  # fmt: skip
+    size = f"{listing.bytes / 1e6:,.1f} MB of {limit}"
+    parts.append(f"{len(listing.entries)} factorisations, {size}; {listing.folder}")
     return parts

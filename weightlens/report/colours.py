@@ -25,3 +25,8 @@ def about_chance(ratio: float) -> str:
     t = min(abs(ratio - 1), 1.0)
     red, green, blue = (round(a + t * (b - a)) for a, b in zip(_CHANCE, end, strict=True))
     return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def about_zero(z: float) -> str:
+    """The same for a z: white at 0, and as far from it as 10 standard deviations in full colour."""
+    return about_chance(max(1 + z / 10, 0.0))

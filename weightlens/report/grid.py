@@ -55,6 +55,10 @@ class Grid:
             [None if cell is None else cell.ratio for cell in line] for line in self.planes[side]
         ]
 
+    def zs(self, side: Side) -> list[list[float | None]]:
+        """z, line by line."""
+        return [[None if cell is None else cell.z for cell in line] for line in self.planes[side]]
+
 
 def overlap_grid(model: ModelRecord) -> Grid:
     """The grid of a model's matrices."""

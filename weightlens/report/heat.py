@@ -1,7 +1,7 @@
 """Heatmaps in the terminal: a number in every cell, on a block of colour where there is colour."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions
@@ -18,16 +18,19 @@ _HEADER_LINES = 4
 
 @dataclass(frozen=True)
 class HeatBlocks:
-    """Ratios to chance, a map for each title, all with the same lines and columns.
+    """Numbers, by default ratios to chance: a map for each title, all of one shape.
 
     The maps stand side by side where the terminal is wide enough, else one below the other, and
-    columns that do not fit continue below. corner: what the lines are.
+    columns that do not fit continue below. corner: what the lines are. write, colour: a number as
+    text of at most six characters, and what is behind it.
     """
 
     corner: str
     lines: Sequence[str]
     columns: Sequence[str]
     maps: Mapping[str, Sequence[Sequence[float | None]]]
+    write: Callable[[float], str] = four_wide
+    colour: Callable[[float], str] = about_chance
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """The maps, fitted to the width of the console."""
@@ -64,9 +67,15 @@ class HeatBlocks:
                 Text.assemble(f"{corner:>{margin - 1}} ", *(f"{w:^{cell}}" for w in words))
             )
         for name, values in zip(self.lines, self.maps[title], strict=True):
-            cells = [_cell(values[j], cell) for j in shown]
+            cells = [self._cell(values[j], cell) for j in shown]
             block.append(Text.assemble(f"{name:>{margin - 1}} ", *cells))
         return block
+
+    def _cell(self, value: float | None, width: int) -> Text:
+        if value is None:
+            return Text(f"{'–':^{width}}", style="dim")
+        style = Style(color=CELL_INK, bgcolor=self.colour(value))
+        return Text(f"{self.write(value):^{width}}", style=style)
 
 
 def _beside(parts: Sequence[Text], width: int) -> Text:
@@ -75,13 +84,6 @@ def _beside(parts: Sequence[Text], width: int) -> Text:
         line.append_text(part)
         line.append(" " * (width - part.cell_len + _BETWEEN))
     return line.append_text(parts[-1])
-
-
-def _cell(value: float | None, width: int) -> Text:
-    number = f"{four_wide(value):^{width}}"
-    if value is None:
-        return Text(number, style="dim")
-    return Text(number, style=Style(color=CELL_INK, bgcolor=about_chance(value)))
 
 
 def _pieces(name: str) -> list[str]:

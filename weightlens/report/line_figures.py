@@ -48,24 +48,9 @@ def against_k(
 
     Chance is grey where it is the same for several modules.
     """
-    figure = go.Figure()
     every = [curve for _, found in curves for curve in found]
-    alone = chance_alone(every, side)
-    # one model's: chance is the same for all
-    for module, curve in {curve.module: curve for curve in reversed(every)}.items():
-        figure.add_scatter(
-            x=curve.share,
-            y=curve.chance[side],
-            meta=[module],
-            visible=look.visible(module),
-            mode="lines",
-            line={
-                "dash": "dot",
-                "width": 1.3,
-                "color": look.colours[module] if module in alone else GREY,
-            },
-            hovertemplate=f"{module}, chance: %{{y:.3g}}<extra></extra>",
-        )
+    figure = go.Figure()
+    _add_chance_lines(figure, look, every, side)
     for model, found in curves:
         prefix = f"{model.name}, " if look.several else ""
         for curve in found:
@@ -87,6 +72,25 @@ def against_k(
         {"title": "overlap", **_logarithmic(overlaps)},
     )
     return figure
+
+
+def _add_chance_lines(figure: Any, look: Look, curves: Sequence[MeanCurve], side: Side) -> None:
+    alone = chance_alone(curves, side)
+    # one model's: chance is the same for all
+    for module, curve in {curve.module: curve for curve in reversed(curves)}.items():
+        figure.add_scatter(
+            x=curve.share,
+            y=curve.chance[side],
+            meta=[module],
+            visible=look.visible(module),
+            mode="lines",
+            line={
+                "dash": "dot",
+                "width": 1.3,
+                "color": look.colours[module] if module in alone else GREY,
+            },
+            hovertemplate=f"{module}, chance: %{{y:.3g}}<extra></extra>",
+        )
 
 
 def _logarithmic(values: Sequence[float]) -> dict[str, Any]:

@@ -34,10 +34,13 @@ def median_z(values: Sequence[float | None]) -> str:
     return f"{median_high(known):+.1f}" if known else "–"
 
 
-def four_wide(value: float | None) -> str:
+def four_wide(value: float) -> str:
     """A ratio in at most four characters: 0.98, 12.3, 123, 9999 for that and more."""
-    if value is None:
-        return "–"
     if value < 9.995:
         return f"{value:.2f}"
     return f"{value:.1f}" if value < 99.95 else f"{min(value, 9999):.0f}"
+
+
+def signed(value: float) -> str:
+    """A z with its sign, and one decimal where that says something."""
+    return f"{value:+.1f}" if abs(value) < 99.95 else f"{value:+.0f}"

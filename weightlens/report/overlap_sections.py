@@ -102,7 +102,8 @@ def training_section(look: Look) -> Section | None:
 
 def experts_section(look: Look) -> Section | None:
     """Stacks of experts, each as one block-diagonal matrix."""
-    html, figures = ["<h2>Experts in aggregate</h2>"], dict[str, Any]()
+    note = "<p class='note'>All experts of a layer as one block-diagonal matrix.</p>"
+    html, figures = ["<h2>Experts in aggregate</h2>", note], dict[str, Any]()
     for i, model in enumerate(look.models):
         if model.record.stacks:
             grid = stack_grid(model.record.stacks)
@@ -111,5 +112,4 @@ def experts_section(look: Look) -> Section | None:
             figures |= {f"experts-{i}-{s}": stack_heatmap(grid, s) for s in _SHOWN}
     if not figures:
         return None
-    html.append("<p class='note'>All experts of a layer as one block-diagonal matrix.</p>")
     return Section("\n".join(html), figures)

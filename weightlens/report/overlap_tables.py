@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weightlens.report.certificate import certificate, interrupted
+from weightlens.report.colours import about_zero
 from weightlens.report.grid import (
     SIDES,
     Grid,
@@ -23,7 +24,7 @@ from weightlens.report.grid import (
 )
 from weightlens.report.heat import HeatBlocks, wrapped
 from weightlens.report.names import short_models
-from weightlens.report.numbers import median_z, number, percent, ratio
+from weightlens.report.numbers import median_z, number, percent, ratio, signed
 from weightlens.report.training import TrainingRun, training_runs
 from weightlens.survey.result import MatrixRecord, Mean, ModelRecord, OverlapReport, StackRecord
 from weightlens.survey.summary import mean_of
@@ -53,21 +54,29 @@ def _of_model(report: OverlapReport, model: ModelRecord) -> Iterator[RenderableT
     yield from (_module_table(report, model), "")
     grid = overlap_grid(model)
     if len(grid.layers) > 1:
-        yield _heat(grid, "{} overlap ÷ chance")
+        yield _heat(grid)
     if model.stacks:
         yield from (_stack_table(model.stacks), "")
         stacks = stack_grid(model.stacks)
         if len(stacks.layers) > 1:
-            yield _heat(stacks, "experts together: {} ÷ chance")
+            yield _stack_heat(stacks)
     if any(m.more for m in model.matrices):
         yield from (_more_table(model), "")
     remarks = list(_remarks(model))
     yield from (*remarks, "") if remarks else ()
 
 
-def _heat(grid: Grid, title: str) -> HeatBlocks:
-    maps = {title.format(side): grid.ratios(side) for side in _SHOWN}
+def _heat(grid: Grid) -> HeatBlocks:
+    maps = {f"{side} overlap ÷ chance": grid.ratios(side) for side in _SHOWN}
     return HeatBlocks("layer", grid.layer_names, grid.columns, maps)
+
+
+def _stack_heat(grid: Grid) -> HeatBlocks:
+    """z alone: over chance, a stack reads what the heatmap of all matrices has for its experts."""
+    maps = {f"experts together: z of {side} overlap": grid.zs(side) for side in _SHOWN}
+    return HeatBlocks(
+        "layer", grid.layer_names, grid.columns, maps, write=signed, colour=about_zero
+    )
 
 
 def _module_table(report: OverlapReport, model: ModelRecord) -> Table:

@@ -36,7 +36,8 @@ def write_overlap_figure(report: OverlapReport, file: Path) -> None:
     """Heatmaps layer by module and, where they were measured, curves over k with chance.
 
     Of more than four models, the first and the last. The suffix says what is written: .svg, .pdf
-    or .png; the same report gives the same bytes. Raises InputError for another suffix.
+    or .png; the same report gives the same bytes. Raises InputError for another suffix, and for a
+    report in which nothing was measured.
     """
     suffix = check_figure(file)
     import matplotlib
@@ -45,7 +46,9 @@ def write_overlap_figure(report: OverlapReport, file: Path) -> None:
     from matplotlib import pyplot
 
     look = look_of(report.models)
-    models = [model for model in look.models if model.shown]
+    models = [model for model in look.models if model.shown and model.record.matrices]
+    if not models:
+        raise InputError(f"{file}: no matrix was measured, so there is nothing to draw")
     curves = [(model, mean_curves(model.record)) for model in models]
     heights = [_height(model.grid) for model in models]
     if any(found for _, found in curves):
@@ -105,8 +108,8 @@ def _draw_heatmap(axes: Any, grid: Grid, side: Side) -> Any:
     if _map_height(grid) / len(grid.layers) > 0.1:
         for i, line in enumerate(ratios):
             for j, value in enumerate(line):
-                axes.text(j, i, four_wide(value), ha="center", va="center", fontsize=5.5,
-                          color=CELL_INK)  # fmt: skip
+                text = "–" if value is None else four_wide(value)
+                axes.text(j, i, text, ha="center", va="center", fontsize=5.5, color=CELL_INK)
     axes.set_xticks(range(len(grid.columns)), grid.columns, rotation=45, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     every = 1 + (len(grid.layers) - 1) // 24
