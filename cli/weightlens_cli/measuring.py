@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def measuring_bar() -> Iterator["Callback"]:
-    """A bar on standard error that moves with the arithmetic done; silent without a terminal."""
+    """A bar on standard error that moves with the work done; silent without a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[counts]} matrices"),
+        TextColumn("{task.fields[counts]} tensors"),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
@@ -33,27 +33,29 @@ def measuring_bar() -> Iterator["Callback"]:
 
 
 class Meter:
-    """Turns steps into what the bar says."""
+    """Turns steps into what the bar says: by arithmetic where it is counted, else by tensors."""
 
     def __init__(self, bar: "Progress", task: "TaskID") -> None:
         self._bar, self._task = bar, task
         self._began: float | None = None
-        self._flop_before = 0.0
+        self._before = 0.0
 
     def show(self, step: "Step") -> None:
         """Moves the bar. What an interrupted run had done does not count towards the speed."""
+        done, total = (step.flop, step.total_flop) if step.total_flop else (step.done, step.total)
         if self._began is None:
-            self._began, self._flop_before = time.monotonic(), step.flop
-        seconds = time.monotonic() - self._began
-        flop = step.flop - self._flop_before
+            self._began, self._before = time.monotonic(), done
+        seconds, progress = time.monotonic() - self._began, done - self._before
         rate, left = "", ""
-        if seconds > 0.2 and flop > 0:
-            rate = f"{flop / seconds / 1e9:,.0f} GFLOP/s {step.bytes / seconds / 1e9:.2f} GB/s"
-            left = f"{clock((step.total_flop - step.flop) * seconds / flop)} left"
+        if seconds > 0.2 and progress > 0:
+            rate = f"{step.bytes / seconds / 1e9:.2f} GB/s"
+            if step.total_flop:
+                rate = f"{progress / seconds / 1e9:,.0f} GFLOP/s {rate}"
+            left = f"{clock((total - done) * seconds / progress)} left"
         self._bar.update(
             self._task,
-            completed=step.flop,
-            total=step.total_flop or None,
+            completed=done,
+            total=total or None,
             counts=f"{step.done}/{step.total}",
             rate=rate,
             left=left,

@@ -97,3 +97,22 @@ def test_a_delta_of_zeros_and_a_rank_of_zero_are_refused() -> None:
         amplification(torch.eye(2), Dense(torch.zeros(2, 2)), 1)
     with pytest.raises(ValueError, match="at least 1"):
         amplification(torch.eye(2), Dense(torch.eye(2)), 0)
+
+
+def test_directions_of_random_orientation_read_the_chance_factor(
+    generator: torch.Generator,
+) -> None:
+    """E ‖U_rᵀ W V_r‖² = ‖W‖² r²/(mn): the mean of 1/factor² over draws, to four standard errors."""
+    base = torch.randn(10, 14, generator=generator)
+    found = [
+        amplification(
+            base,
+            Factored(
+                torch.randn(10, 3, generator=generator), torch.randn(3, 14, generator=generator)
+            ).compact(),
+            3,
+        )
+        for _ in range(300)
+    ]
+    ratios = torch.tensor([(f.chance / f.factor) ** 2 for f in found])
+    assert abs(float(ratios.mean()) - 1) < 4 * float(ratios.std()) / 300**0.5

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
-from weightlens.spectral.angles import chordal_distance, geodesic_distance, principal_angles
+from weightlens.spectral.angles import (
+    chordal_chance,
+    chordal_distance,
+    geodesic_distance,
+    principal_angles,
+)
 
 sizes = st.tuples(st.integers(1, 10), st.integers(1, 10), st.integers(1, 10)).map(
     lambda drawn: (max(drawn), drawn[0], drawn[1])
@@ -123,3 +128,19 @@ def test_no_vectors_have_no_angles() -> None:
 def test_columns_that_are_not_orthonormal_are_refused(basis: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="not orthonormal"):
         principal_angles(basis, torch.eye(len(basis), 1))
+
+
+def test_the_chordal_distance_of_random_subspaces_is_what_chance_says(
+    generator: torch.Generator,
+) -> None:
+    """E Σ sin² θ = q (1 − p/d): here 3 (1 − 5/12) = 1.75; four standard errors of 400 draws."""
+    squares = []
+    for _ in range(400):
+        first, second = (
+            torch.linalg.qr(torch.randn(12, k, generator=generator, dtype=torch.float64))[0]
+            for k in (5, 3)
+        )
+        squares.append(chordal_distance(principal_angles(first, second)) ** 2)
+    drawn = torch.tensor(squares)
+    assert chordal_chance(12, 5, 3) == chordal_chance(12, 3, 5) == pytest.approx(1.75**0.5)
+    assert abs(float(drawn.mean()) - 1.75) < 4 * float(drawn.std()) / 20

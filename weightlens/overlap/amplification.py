@@ -4,7 +4,10 @@
 
 with W the base, Δ the delta (both m x n) and U_r, V_r the top-r left and right singular vectors of
 Δ, not of W. A delta along directions that W lacks has a large factor; Δ = W has the factor
-‖W‖_F / ‖W_r‖_F, 1 for r at its rank.
+‖W‖_F / ‖W_r‖_F, 1 for r at its rank. Large factors prove nothing by themselves: with U_r, V_r drawn
+at random (Haar) E ‖U_rᵀ W V_r‖² = ‖W‖² r²/(mn), so that by chance
+
+    factor ≈ ‖Δ‖ √(mn) / (‖W‖ r)
 
 Hu et al. 2021, arXiv:2106.09685, section 7.3.
 """
@@ -26,11 +29,13 @@ from weightlens.spectral.rank import SubspaceSize
 class Amplification:
     """factor: above 0, inf where the base has nothing along the delta's directions.
 
-    rank: how many directions were used: those asked for, or all that the delta has.
+    rank: how many directions were used: those asked for, or all that the delta has. chance: the
+    factor of directions of random orientation; inf for a base of zeros.
     """
 
     factor: float
     rank: int
+    chance: float
 
 
 def amplification(base: Float[Tensor, "m n"], delta: Measurable, rank: int) -> Amplification:
@@ -53,7 +58,12 @@ def amplification(base: Float[Tensor, "m n"], delta: Measurable, rank: int) -> A
         top = found.subspace(SubspaceSize("rank", kept))
         left, right, norm = top.u, top.v, squared_norm(delta.matrix)
     inner = squared_norm(left.double().T @ (base.double() @ right.double()))
-    return Amplification(math.sqrt(norm / inner) if inner else math.inf, kept)
+    expected = squared_norm(base) * kept**2 / (base.shape[0] * base.shape[1])
+    return Amplification(
+        math.sqrt(norm / inner) if inner else math.inf,
+        kept,
+        math.sqrt(norm / expected) if expected else math.inf,
+    )
 
 
 def _numerical_rank(sigma: Float[Tensor, "k"], smallest_ratio: float) -> int:

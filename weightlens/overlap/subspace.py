@@ -53,11 +53,12 @@ def subspace_overlap(delta: Measurable, subspace: Subspace) -> SubspaceOverlap:
 def dense_overlap(delta: Float[Tensor, "m n"], subspace: Subspace) -> SubspaceOverlap:
     """The overlaps of a matrix, by 4 m n k operations and no n x n matrix."""
     total = squared_norm(delta)
-    inner = subspace.u.T @ delta
+    u, v = subspace.u.to(delta.dtype), subspace.v.to(delta.dtype)
+    inner = u.T @ delta
     return SubspaceOverlap(
         column=_share(inner, total),
-        row=_share(delta @ subspace.v, total),
-        both=_share(inner @ subspace.v, total),
+        row=_share(delta @ v, total),
+        both=_share(inner @ v, total),
     )
 
 

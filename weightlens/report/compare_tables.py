@@ -1,13 +1,14 @@
 """`weightlens compare` in the terminal: every two models over all matrices, and by module."""
 
 import math
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
 from weightlens.report.grid import short_modules
-from weightlens.survey.compare import CompareReport, PairRecord
+from weightlens.survey.compare import CompareReport, PairRecord, Subspaces
 
 
 def compare_tables(report: CompareReport) -> list[RenderableType]:
@@ -30,15 +31,16 @@ def compare_tables(report: CompareReport) -> list[RenderableType]:
     for a in range(len(report.models)):
         parts += [_modules(report, a, b) for b in range(a + 1, len(report.models))]
     parts.append(
-        "Cosine 0, sign conflict 50 % and alignment 1 are what unrelated deltas read; angles are "
-        "between the deltas' own subspaces."
+        "Cosine 0, sign conflict 50 %, alignment 1 and distance 1 are what unrelated deltas read; "
+        "the chordal distance is between the deltas' own subspaces. Interference grows with the "
+        "number of directions: compare it at one --rank."
     )
     return parts
 
 
 def _modules(report: CompareReport, a: int, b: int) -> Table:
     table = _table(f"{report.models[a]} and {report.models[b]}, means by module", "module")
-    for name in ("cosine", "sign conflict", "smallest angle: column", "row", "interference"):
+    for name in ("cosine", "sign conflict", "distance ÷ chance: column", "row", "interference"):
         table.add_column(name, justify="right")
     groups: dict[str, list[PairRecord]] = {}
     for matrix in report.matrices:
@@ -51,8 +53,8 @@ def _modules(report: CompareReport, a: int, b: int) -> Table:
             short[module],
             _number(_mean([p.cosine for p in pairs])),
             _percent(_mean(conflicts)),
-            _degrees(_mean([p.columns.smallest_angle for p in pairs])),
-            _degrees(_mean([p.rows.smallest_angle for p in pairs])),
+            _number(_mean(_distances([p.columns for p in pairs]))),
+            _number(_mean(_distances([p.rows for p in pairs]))),
             _number(_mean([p.interference for p in pairs])),
         )
     return table
@@ -77,5 +79,6 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def _degrees(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}°"
+def _distances(subspaces: Sequence[Subspaces]) -> list[float]:
+    """Chordal distances over chance, where chance is not zero."""
+    return [s.chordal / s.chordal_chance for s in subspaces if s.chordal_chance]

@@ -60,13 +60,18 @@ class Grid:
         return [[None if cell is None else cell.z for cell in line] for line in self.planes[side]]
 
 
+def _in_order(layers: Iterable[int | None]) -> tuple[int | None, ...]:
+    """Each once, by number (files go by name: 10 before 2); first what is outside the layers."""
+    return tuple(sorted(set(layers), key=lambda layer: -1 if layer is None else layer))
+
+
 def overlap_grid(model: ModelRecord) -> Grid:
     """The grid of a model's matrices."""
     cells: dict[tuple[int | None, ModulePart], list[MatrixRecord]] = {}
     for matrix in model.matrices:
         cells.setdefault((matrix.layer, (matrix.module, matrix.part)), []).append(matrix)
     labels = column_labels(model.matrices)
-    layers = tuple(dict.fromkeys(m.layer for m in model.matrices))
+    layers = _in_order(m.layer for m in model.matrices)
 
     def plane(side: Side) -> Plane:
         return tuple(
@@ -85,7 +90,7 @@ def overlap_grid(model: ModelRecord) -> Grid:
 def stack_grid(stacks: Sequence[StackRecord]) -> Grid:
     """The grid of stacks of experts, each as the one matrix that it is in aggregate."""
     short = short_modules([stack.module for stack in stacks])
-    layers = tuple(dict.fromkeys(stack.layer for stack in stacks))
+    layers = _in_order(stack.layer for stack in stacks)
 
     def plane(side: Side) -> Plane:
         return tuple(

@@ -51,6 +51,15 @@ def chordal_distance(angles: Float[Tensor, "angles"]) -> float:
     return math.sqrt(float(angles.double().sin().square().sum()))
 
 
+def chordal_chance(d: int, p: int, q: int) -> float:
+    """√(E Σ sin² θ) = √(q (1 − p/d)), q ≤ p, for two subspaces of random orientation (Haar).
+
+    Each unit vector of the smaller one has an expected share of p/d in the larger.
+    """
+    large, small = max(p, q), min(p, q)
+    return math.sqrt(small * (1 - large / d))
+
+
 def _orthonormal(basis: Float[Tensor, "d k"]) -> Float[Tensor, "d k"]:
     wide = basis.double()
     gram = wide.T @ wide

@@ -164,7 +164,13 @@ def lanczos(gram: Float[Tensor, "d d"], k: int) -> Leading:
 
 
 def _orthogonal(block: Float[Tensor, "d b"], basis: Float[Tensor, "d u"]) -> Float[Tensor, "d b"]:
-    """An orthonormal basis of the block's part outside the basis; twice is enough (Kahan)."""
+    """An orthonormal basis of the block's part outside the basis.
+
+    Twice is enough for one vector (Kahan). Of columns that depend on one another QR takes what
+    rounding has left, blown up to length 1, and that need not lie outside: hence once more.
+    """
     for _ in range(2):
         block = torch.addmm(block, basis, basis.T @ block, alpha=-1)
+    block = torch.linalg.qr(block)[0]
+    block = torch.addmm(block, basis, basis.T @ block, alpha=-1)
     return torch.linalg.qr(block)[0]

@@ -1,7 +1,7 @@
 """`weightlens compare`: fine-tunes of one base against each other, in one pass over their files."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -19,13 +19,18 @@ from weightlens.overlap.cosine import inner, norm
 from weightlens.overlap.interference import interference, task_singular_vectors
 from weightlens.overlap.signs import sign_conflict
 from weightlens.record import Record
-from weightlens.spectral.angles import chordal_distance, geodesic_distance, principal_angles
+from weightlens.spectral.angles import (
+    chordal_chance,
+    chordal_distance,
+    geodesic_distance,
+    principal_angles,
+)
 from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.opened import ModelLike, opened
 from weightlens.survey.result import SubspaceChoice
+from weightlens.survey.work import Progress, Step, silent
 from weightlens.version import VERSION
 
-Progress = Callable[[int, int, str], None]
 DEFAULT_SIZE = SubspaceSize("energy", 0.95)
 """The part of a delta that its subspaces stand for."""
 
@@ -33,7 +38,8 @@ DEFAULT_SIZE = SubspaceSize("energy", 0.95)
 class Subspaces(Record):
     """Two subspaces of one side. angles: smallest and largest principal angle, in degrees.
 
-    geodesic: √Σθ², chordal: √Σsin²θ, over `dimensions` angles.
+    geodesic: √Σθ², chordal: √Σsin²θ, over `dimensions` angles. chordal_chance: what the latter
+    reads for subspaces of random orientation; 0 where one of them is everything.
     """
 
     dimensions: int
@@ -41,6 +47,7 @@ class Subspaces(Record):
     largest_angle: float
     geodesic: float
     chordal: float
+    chordal_chance: float
 
 
 class PairRecord(Record):
@@ -106,7 +113,7 @@ def compare_models(
     *,
     size: SubspaceSize = DEFAULT_SIZE,
     selection: Selection = Selection(),  # noqa: B008 (immutable)
-    progress: Progress = lambda done, total, name: None,
+    progress: Progress = silent,
 ) -> CompareReport:
     """Compares every two of at least two fine-tunes, matrix by matrix.
 
@@ -122,11 +129,13 @@ def compare_models(
     names = [n for n in selection.matrices(dict(weights.infos)) if len(weights.infos[n].shape) == 2]
     if not names:
         raise InputError(f"{weights.label}: no matrix left to compare")
-    matrices = []
+    matrices, read = [], 0
     for done, name in enumerate(names):
-        progress(done, len(names), name)
+        progress(Step(done, len(names), name, bytes=read))
         matrices.append(_compared(name, weights, models, size))
-    progress(len(names), len(names), "")
+        every = [weights, *(model.weights for model in models)]
+        read += sum(w.infos[name].nbytes for w in every if w is not None)
+    progress(Step(len(names), len(names), "", bytes=read))
     labels = [model.label for model in models]
     return CompareReport(
         weightlens=VERSION,
@@ -206,6 +215,7 @@ def _subspaces(first: torch.Tensor, second: torch.Tensor) -> Subspaces:
         largest_angle=math.degrees(float(angles[-1])),
         geodesic=geodesic_distance(angles),
         chordal=chordal_distance(angles),
+        chordal_chance=chordal_chance(first.shape[0], first.shape[1], second.shape[1]),
     )
 
 

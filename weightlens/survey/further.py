@@ -53,6 +53,7 @@ def further_metrics(
     amplified = amplification(base.matrix, measured, energy_rank(known.sigma.square(), 0.5))
     found: dict[str, float | None] = {
         "amplification": amplified.factor if math.isfinite(amplified.factor) else None,
+        "amplification_over_chance": _finite(amplified.factor / amplified.chance),
         "amplification_rank": float(amplified.rank),
         "intruders_left": float(len(intruders.left.indices)),
         "intruders_right": float(len(intruders.right.indices)),

@@ -14,7 +14,7 @@ from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.delta import on_device
 from weightlens.errors import InputError
-from weightlens.factors import FactorCache, factorised
+from weightlens.factors import FactorCache, Factorised, factorised
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.cuts import Cut, cuts_of
@@ -207,10 +207,14 @@ class Survey:
         found = []
         for model in self.models:
             read = read_delta(model, name, self.base, tensor, next(fetched))
-            found.append([self._record(*at, read) for at in zip(cuts, bases, strict=True)])
+            found.append([
+                self._record(cut, base.factorisation, read)
+                for cut, base in zip(cuts, bases, strict=True)
+            ])  # fmt: skip
+        self.paths.update("cached" if b.cached else b.factorisation.path for b in bases)
         return found
 
-    def _factorised(self, cut: Cut, matrix: Float[Tensor, "m n"]) -> Factorisation:
+    def _factorised(self, cut: Cut, matrix: Float[Tensor, "m n"]) -> Factorised:
         try:
             found = factorised(
                 matrix,
@@ -222,8 +226,7 @@ class Survey:
         except ValueError as error:
             shape = " x ".join(map(str, matrix.shape))
             raise InputError(f"{cut.name} is {shape}: {error}") from error
-        self.paths["cached" if found.cached else found.factorisation.path] += 1
-        return found.factorisation
+        return found
 
     def _record(self, cut: Cut, base: Factorisation, read: ReadDelta) -> MatrixRecord:
         delta = cut.of_delta(read.delta)

@@ -1,7 +1,5 @@
 """What `inspect --spectra` adds: norms, ranks, and what is broken, tensor by tensor."""
 
-from collections.abc import Callable
-
 import torch
 
 from weightlens.checkpoint.model import base_weights
@@ -11,6 +9,7 @@ from weightlens.record import Record
 from weightlens.spectral.gram import singular_values
 from weightlens.spectral.rank import effective_rank, stable_rank
 from weightlens.survey.opened import ModelLike, opened
+from weightlens.survey.work import Progress, Step, silent
 
 
 class TensorSpectrum(Record):
@@ -34,7 +33,7 @@ def measure_spectra(
     model: ModelLike,
     *,
     selection: Selection = Selection(),  # noqa: B008 (immutable)
-    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+    progress: Progress = silent,
 ) -> list[TensorSpectrum]:
     """Reads every floating-point tensor; spectra of the matrices that the selection holds.
 
@@ -42,12 +41,13 @@ def measure_spectra(
     """
     weights = base_weights(opened(model))
     names = [n for n, info in weights.infos.items() if info.dtype.is_floating_point]
-    found = []
+    found, read = [], 0
     for done, name in enumerate(names):
-        progress(done, len(names), name)
+        progress(Step(done, len(names), name, bytes=read))
         wanted = selection.reason_to_skip(name, weights.infos[name]) is None
         found.append(_spectrum(weights, name, wanted))
-    progress(len(names), len(names), "")
+        read += weights.infos[name].nbytes
+    progress(Step(len(names), len(names), "", bytes=read))
     return found
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from weightlens_cli import screen
+from weightlens_cli.measuring import measuring_bar
 from weightlens_cli.selecting import selection_of, size_of
 
 
@@ -37,14 +38,13 @@ def compare(
     from weightlens.report.compare_tables import compare_tables
     from weightlens.survey.compare import DEFAULT_SIZE, compare_models
 
-    with screen.progress_bar() as bar:
-        task = bar.add_task("comparing", total=None)
+    with measuring_bar() as progress:
         report = compare_models(
             base,
             tuned,
             size=size_of(energy, rank, fraction, default=DEFAULT_SIZE),
             selection=selection_of(include, exclude),
-            progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if json is not None:
         screen.write_text(report.to_json(), json)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from weightlens_cli import screen
+from weightlens_cli.measuring import measuring_bar
 
 
 def inspect(
@@ -36,10 +37,9 @@ def inspect(
     if spectra:
         from weightlens.survey.spectra import measure_spectra
 
-        with screen.progress_bar() as bar:
-            task = bar.add_task("reading", total=None)
+        with measuring_bar() as progress:
             found = measure_spectra(
                 model,
-                progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+                progress=progress,
             )
         console.print(spectra_table(found))
