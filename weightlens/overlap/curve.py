@@ -73,35 +73,41 @@ def overlap_curve(
     Raises ZeroDivisionError for a delta of zeros, ValueError for a partial factorisation.
     """
     found = directions(base)
+    tall = base.matrix.shape[0] > base.matrix.shape[1]
     if isinstance(delta, Compact):
-        tall = base.matrix.shape[0] > base.matrix.shape[1]
-        short, long, cross = _compact_parts(found, delta, tall)
-        total = squared_norm(delta.sigma)
+        parts, total = _compact_parts(found, delta, tall), squared_norm(delta.sigma)
     else:
-        precision = found.precision(delta.matrix)
+        stored = delta.matrix.dtype
+        precision = found.precision if stored == torch.float32 else torch.float64
         if delta_gram is None:
             delta_gram = short_gram(delta.matrix, dtype=precision)
-        short, long, cross = _dense_parts(found, wide(delta.matrix), delta_gram.to(precision))
+        parts = _dense_parts(found, wide(delta.matrix), delta_gram.to(precision))
         total = float(delta_gram.diagonal().double().sum())
     if total == 0:
         raise ZeroDivisionError("a delta of zeros has no overlap")
-    short_curve, long_curve = _shares(short, total), _shares(long, total)
-    swapped = base.matrix.shape[0] > base.matrix.shape[1]
-    column, row = (long_curve, short_curve) if swapped else (short_curve, long_curve)
-    return OverlapCurve(column, row, _blocks(cross, total))
+    short, long, both = (_shares(part, total) for part in (parts.short, parts.long, parts.blocks))
+    return OverlapCurve(long, short, both) if tall else OverlapCurve(short, long, both)
 
 
-_Parts = tuple[Float[Tensor, "d"], Float[Tensor, "d"], Float[Tensor, "d d"]]
-"""‖Δ‖² along each short-side vector, along each long-side vector, and Uᵀ Δ V."""
+@dataclass(frozen=True)
+class _Parts:
+    """What each k adds of ‖Δ‖²: along the short side's vector, along the long side's, and to the
+    leading block of Uᵀ Δ V."""
+
+    short: Float[Tensor, "d"]
+    long: Float[Tensor, "d"]
+    blocks: Float[Tensor, "d"]
 
 
 def _dense_parts(
     found: Directions, delta: Float[Tensor, "d e"], delta_gram: Float[Tensor, "d d"]
 ) -> _Parts:
     u = found.short.to(delta_gram.dtype)
-    short = (u * (delta_gram @ u)).sum(0)
     along = _along_long(found, delta, u)
-    return short, along.square().sum(0), u.T @ along
+    squares = (u.T @ along).square_()
+    # a block grows by a row up to the diagonal and a column above it
+    blocks = squares.tril().sum(1) + squares.triu_(1).sum(0)
+    return _Parts((u * (delta_gram @ u)).sum(0), along.square().sum(0), blocks)
 
 
 def _along_long(
@@ -117,18 +123,21 @@ def _along_long(
 
 
 def _compact_parts(found: Directions, delta: Compact, tall: bool) -> _Parts:
+    """With Δ = Σ_t x_t y_tᵀ in the coordinates of both sides: the leading block of Uᵀ Δ V has the
+    squared norm ⟨X_kᵀ X_k, Y_kᵀ Y_k⟩, where X_k and Y_k are the first k rows."""
     sides = (delta.right, delta.left) if tall else (delta.left, delta.right)
-    sigma = delta.sigma.double()
-    short = found.along_short(sides[0].double()) * sigma
-    long = found.along_long(sides[1].double())
-    return short.square().sum(1), (long * sigma).square().sum(1), short @ long.T
-
-
-def _blocks(cross: Float[Tensor, "d d"], total: float) -> Float[Tensor, "d"]:
-    """Shares of ‖Δ‖² in the leading k x k blocks of Uᵀ Δ V: each adds a row and a column."""
-    squares = cross.square()
-    below, above = squares.tril().sum(1), squares.triu(1).sum(0)
-    return _shares(below + above, total)
+    x = found.along_short(sides[0].double()) * delta.sigma.double()
+    y = found.along_long(sides[1].double())
+    long = (y * delta.sigma.double()).square().sum(1)
+    rank = x.shape[1]
+    if rank * rank > len(x):
+        squares = (x @ y.T).square_()
+        blocks = squares.tril().sum(1) + squares.triu_(1).sum(0)
+    else:
+        grams = [torch.einsum("ks,kt->kst", side, side).cumsum_(0) for side in (x, y)]
+        within = (grams[0] * grams[1]).sum((1, 2))
+        blocks = within.diff(prepend=within.new_zeros(1))
+    return _Parts(x.square().sum(1), long, blocks)
 
 
 def _shares(parts: Float[Tensor, "d"], total: float) -> Float[Tensor, "d"]:

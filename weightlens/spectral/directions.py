@@ -39,18 +39,18 @@ class Directions:
     def along_long(self, matrix: Float[Tensor, "e c"]) -> Float[Tensor, "d c"]:
         """Coordinates of the matrix's columns along the long side's vectors."""
         leading = self.short[:, : len(self.sigma)]
-        product = cross_product(self.wide, matrix.T, dtype=self.precision(matrix))
+        product = cross_product(self.wide, matrix.T, dtype=self.precision)
         head = (leading.T @ product.double()) / self.sigma[:, None]
         if not self.tail.shape[1]:
             return head
         return torch.cat([head, self.tail.T @ matrix.double()])
 
-    def precision(self, other: Float[Tensor, "..."]) -> torch.dtype:
+    @property
+    def precision(self) -> torch.dtype:
         """What products of the base with another matrix need to be formed in."""
         worth_it = len(self.short) >= _FLOAT32_SIDE and not self.tail.shape[1]
         enough = worth_it and bool(self.sigma[-1] >= _FLOAT32_RATIO * self.sigma[0])
-        stored = self.wide.dtype == other.dtype == torch.float32
-        return torch.float32 if enough and stored else torch.float64
+        return torch.float32 if enough and self.wide.dtype == torch.float32 else torch.float64
 
 
 def directions(base: Factorisation) -> Directions:

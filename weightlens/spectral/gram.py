@@ -39,6 +39,8 @@ def short_gram(
             gram[top:bottom, :bottom].addmm_(panel[top:bottom], panel[:bottom].T)
     for top, bottom in bounds:
         gram[:top, top:bottom] = gram[top:bottom, :top].T
+        block = gram[top:bottom, top:bottom]
+        block.copy_(block.tril() + block.tril(-1).T)  # a product is no mirror image to the last bit
     return gram
 
 

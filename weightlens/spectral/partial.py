@@ -56,8 +56,11 @@ def factorise_leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation:
 
 
 def _leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation | None:
-    """The leading k, certified or not; None where an eigenvalue seems to be missing."""
+    """The leading k, certified or not; None where an eigenvalue seems to be missing, or where
+    float32 cannot hold the Gram matrix."""
     gram = short_gram(matrix, dtype=torch.float32)
+    if not torch.isfinite(gram.diagonal().sum()):
+        return None  # squares beyond float32: entries of about 1e19
     found = lanczos(gram, k)
     generator = torch.Generator().manual_seed(0)
     probes = torch.randn(len(gram), _PROBES, generator=generator, dtype=torch.float64).to(gram)
