@@ -7,6 +7,7 @@ from pathlib import Path
 from weightlens.report.certificate import certificate, interrupted
 from weightlens.report.legend import look_of
 from weightlens.report.matrix_table import matrix_table
+from weightlens.report.numbers import percent
 from weightlens.report.overlap_sections import (
     against_k_section,
     experts_section,
@@ -66,5 +67,5 @@ def _sentence(model: ModelRecord) -> str:
         f"over {mean.matrices} matrices"
     )
     if mean.rounding_share is not None:
-        said += f"; rounding alone would be {100 * mean.rounding_share:.2g} % of the delta"
+        said += f"; rounding alone would be {percent(mean.rounding_share)} of its energy"
     return said + "."
