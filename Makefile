@@ -29,6 +29,9 @@ check: $(STAMP) ## Format check, lint, types, import contracts, tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest
 
+soak: $(STAMP) ## Kill merges at fifty random moments and go on from there
+	WEIGHTLENS_SOAK=1 $(BIN)/pytest -s tests/merge/test_survival.py
+
 test-real: $(STAMP) ## Overlap and merge on SmolLM2-135M-Instruct, all of it
 	WEIGHTLENS_REAL=full $(BIN)/pytest tests/real
 
@@ -39,4 +42,4 @@ format: $(STAMP) ## Format and fix what can be fixed
 demo-models: $(STAMP) ## Retrain the embedded tiny models from fixed seeds (about 40 minutes)
 	$(BIN)/python -m weightlens.experiment.tiny.build tiny-models
 
-.PHONY: help install demo test check test-real format demo-models
+.PHONY: help install demo test check soak test-real format demo-models

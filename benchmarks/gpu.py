@@ -77,10 +77,10 @@ def print_matrix(base: torch.Tensor, delta: torch.Tensor, repeats: int) -> None:
     leading = factorise_leading(base, K)
     print(f"| leading {K}, {leading.path}, bound {leading.certificate(K)[1]:.0e} "
           f"| {seconds:.3f} | |", flush=True)  # fmt: skip
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
     loose = curves(base, delta)
     print(f"| the exact path with TF32 on | | {(loose[:2] - reference).abs().max():.0e} |")
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
 def print_layer(device: torch.device, generator: torch.Generator) -> None:

@@ -154,8 +154,8 @@ def test_json_has_the_fields_of_the_schema(folders: Folders) -> None:
     data = json.loads(measure_overlap(folders.base, [folders.full]).to_json())
     assert data["schema"] == "weightlens.overlap/1"
     assert set(data) == {
-        "schema", "weightlens", "partial", "base", "subspace", "factorisations", "fingerprint",
-        "models",
+        "schema", "weightlens", "partial", "base", "control", "subspace", "factorisations",
+        "fingerprint", "models",
     }  # fmt: skip
     (model,) = data["models"]
     assert set(model) == {"model", "kind", "step", "summary", "skipped", "matrices", "stacks"}

@@ -47,6 +47,10 @@ class AdapterSum:
         """Names of the base tensors that are changed by factors."""
         return self._factored.keys()
 
+    def touches(self, name: str) -> bool:
+        """Whether any part changes a base tensor."""
+        return name in self._factored or name in self.replaced
+
     def factored(self, name: str) -> Factored | None:
         """The delta of one base tensor, oriented like it, of the summed rank of the parts.
 

@@ -22,6 +22,8 @@ from weightlens.checkpoint.scaled import (
 )
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
 
+_BLOCK = 1 << 20
+
 TIED = {"lm_head.weight": "model.embed_tokens.weight"}
 """Tensors that a checkpoint may leave out, and the one that stands in for each."""
 
@@ -77,8 +79,8 @@ class Weights(ABC):
                 "dequantise the checkpoint first"
             )
         tensor = (stored if self.read_as is None else stored.to(self.read_as)).float()
-        if not torch.isfinite(tensor).all():
-            if torch.isfinite(stored).all():
+        if not all_finite(tensor):
+            if all_finite(stored):
                 raise NonFiniteTensor(
                     f"{self.label}: {name} holds numbers beyond {self.read_as or torch.float32}; "
                     "choose a wider dtype"
@@ -94,6 +96,11 @@ class Weights(ABC):
         if TIED.get(name) in self.infos:
             return TIED[name]
         raise TensorMissing(f"{self.label}: no tensor called {name}")
+
+
+def all_finite(tensor: Float[Tensor, "..."]) -> bool:
+    """Whether no entry is NaN or Inf; in blocks, as the check makes copies of what it is given."""
+    return all(bool(torch.isfinite(block).all()) for block in tensor.reshape(-1).split(_BLOCK))
 
 
 class StoredWeights(Weights):
@@ -217,12 +224,18 @@ class MemoryWeights(StoredWeights):
     """A state dict."""
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], label: str, *, read_as: torch.dtype | None = None
+        self,
+        tensors: Mapping[str, Tensor],
+        label: str,
+        *,
+        config: Mapping[str, Any] = MappingProxyType({}),
+        read_as: torch.dtype | None = None,
     ) -> None:
-        """Tensors by name; `label` stands for the model in messages and results."""
+        """Tensors by name; `label` stands for the model in messages and results. config: what its
+        config.json would say, where orientation or fused projections matter."""
         self._tensors = tensors
         saved = {name: TensorInfo(tuple(t.shape), t.dtype) for name, t in tensors.items()}
-        super().__init__(saved, label, config={}, read_as=read_as)
+        super().__init__(saved, label, config=config, read_as=read_as)
 
     def _saved(self, name: str) -> Shaped[Tensor, "..."]:
         return self._tensors[name].detach().cpu()

@@ -35,7 +35,7 @@ class Selection:
             return "excluded"
         if self.include is not None:
             return None if re.search(self.include, name) else "not included"
-        if name.endswith(".bias") or "norm" in place_of(name).module.rsplit(".", 1)[-1]:
+        if name.endswith((".bias", "_bias")) or "norm" in place_of(name).module.rsplit(".", 1)[-1]:
             return "norm or bias"
         return "embedding" if _EMBEDDING.search(name) else None
 

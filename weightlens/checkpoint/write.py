@@ -2,149 +2,154 @@
 
 Everything goes into `OUT.partial`, which becomes OUT by one rename at the very end, so that OUT is
 whole or absent. Shards are allocated in full before the first byte of weights, so that a disk that
-is too small is found at once.
+is too small is found at once. With a plan, finished tensors are journalled, and a run that was
+killed is gone on with by the next one.
 """
 
 import errno
-import fcntl
-import json
-import os
-import shutil
-import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
+import xxhash
 from jaxtyping import Shaped
 from torch import Tensor
 
-from weightlens.checkpoint.header import INDEX_FILE, SINGLE_FILE
-from weightlens.checkpoint.layout import DTYPE_NAMES, TensorInfo
-from weightlens.errors import OutputError
+from weightlens.checkpoint.journal import Journal
+from weightlens.checkpoint.layout import TensorInfo
+from weightlens.checkpoint.partial import JOURNAL, PartialFolder
+from weightlens.checkpoint.shards import ShardFiles, plan_shards
+from weightlens.errors import OutputError, WeightlensError
 
-SHARD_BYTES = 5_000_000_000
+SYNC_BYTES = 1 << 30
+"""What is written is on the disk at least as often as this, before the journal goes on."""
 PROVENANCE_FILE = "weightlens.json"
 """Lies beside the weights of every merge: how it was made."""
 
-MARKER = ".weightlens-partial"
-"""Lies in a folder that a run is filling; only folders with it are ever cleared away."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One output file: its name and the tensors in it, in order."""
-
-    file: str
-    tensors: tuple[str, ...]
-
-
-def plan_shards(infos: Mapping[str, TensorInfo], *, limit: int = SHARD_BYTES) -> list[Shard]:
-    """Tensors in order, each shard up to `limit` bytes; names as transformers gives them."""
-    groups: list[list[str]] = [[]]
-    size = 0
-    for name, info in infos.items():
-        if groups[-1] and size + info.nbytes > limit:
-            groups.append([])
-            size = 0
-        groups[-1].append(name)
-        size += info.nbytes
-    if len(groups) == 1:
-        return [Shard(SINGLE_FILE, tuple(groups[0]))]
-    return [
-        Shard(f"model-{i:05d}-of-{len(groups):05d}.safetensors", tuple(group))
-        for i, group in enumerate(groups, start=1)
-    ]
-
 
 class CheckpointWriter:
-    """Fills `OUT.partial` and renames it to OUT on a clean exit; removes it on an exception.
+    """Fills `OUT.partial` and renames it to OUT on a clean exit.
 
     Used as a context manager; `folder` is the partial folder, for what lies beside the weights.
+    plan: a hash of everything that the output depends on. Without one an exception removes the
+    folder. With one, so does an error in the input; whatever else ends the run keeps what is
+    finished, and a writer with the same plan goes on from there: `finished` has the notes of each
+    tensor that need not be written again. fresh: starts anew in any case.
     """
 
     def __init__(
-        self, out: Path, infos: Mapping[str, TensorInfo], *, overwrite: bool = False
+        self,
+        out: Path,
+        infos: Mapping[str, TensorInfo],
+        *,
+        overwrite: bool = False,
+        plan: str | None = None,
+        fresh: bool = False,
     ) -> None:
         """Raises OutputError where OUT holds something and overwrite is not set."""
         check_output(out, overwrite=overwrite)
         self.out, self._infos = out.resolve(), dict(infos)
-        self.folder = self.out.with_name(self.out.name + ".partial")
-        self._lock: int | None = None
-        self._files: dict[str, int] = {}
-        self._offsets: dict[str, tuple[int, int]] = {}
+        self.finished: dict[str, Any] = {}
+        self._overwrite, self._plan, self._fresh = overwrite, plan, fresh
+        self._partial = PartialFolder(self.out)
+        self.folder = self._partial.path
+        self._journal: Journal | None = None
+        self._files = ShardFiles(self.folder, plan_shards(self._infos), self._infos)
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
-        self._shards = plan_shards(self._infos)
+        self._digests: dict[str, xxhash.xxh3_128] = {}
+        self._unsynced = 0
 
     def __enter__(self) -> "CheckpointWriter":
-        """Allocates every shard and writes the headers.
+        """Allocates every shard and writes the headers, or finds them, and what is finished.
 
-        Raises OutputError where another run is filling the same folder, or something else is.
+        Raises OutputError where another run is filling the same folder, or something else is, or
+        where tensors of another plan are in it.
         """
-        if self.folder.exists():
-            self._clear_stale()
         try:
-            self.folder.mkdir(parents=True)
-            self._lock = os.open(self.folder / MARKER, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for shard in self._shards:
-                self._open(shard)
-        except OSError as error:
-            self._abandon()
-            raise self._explained(error) from error
+            self._partial.claim()
+            if self._plan is not None:
+                self._journal = Journal(self.folder / JOURNAL)
+            self._partial.restore()
+            check_output(self.out, overwrite=self._overwrite)
+            self._begin()
+        except BaseException as error:
+            self._leave(error)
+            raise
         return self
 
-    def _clear_stale(self) -> None:
-        """Removes what a killed run of ours left behind; its lock died with it."""
-        marker = self.folder / MARKER
-        if not marker.exists():
-            raise OutputError(f"{self.folder}: exists and is not ours; move it away")
-        lock = os.open(marker, os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{self.out}: another run is filling it") from None
-        finally:
-            os.close(lock)
-        shutil.rmtree(self.folder)
+    def _begin(self) -> None:
+        journal = self._journal
+        if journal is None or self._plan is None:
+            self._partial.clear()
+        elif journal.plan == self._plan and not self._fresh:
+            self._partial.clear(keep=[JOURNAL, *(shard.file for shard in self._files.shards)])
+            journal.resume()
+        elif journal.finished and not self._fresh:
+            raise OutputError(
+                f"{self.folder}: holds {len(journal.finished)} finished tensors, but the recipe, "
+                "the seed, a source or weightlens itself has changed since; --fresh starts anew"
+            )
+        else:
+            self._partial.clear()
+            journal.begin(self._plan)
+        self._files.open()
+        self._find_finished()
 
-    def _open(self, shard: Shard) -> None:
-        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-        end = 0
-        for name in shard.tensors:
-            info = self._infos[name]
-            start, end = end, end + info.nbytes
-            header[name] = {
-                "dtype": DTYPE_NAMES[info.dtype],
-                "shape": list(info.shape),
-                "data_offsets": [start, end],
-            }
-        raw = json.dumps(header, separators=(",", ":")).encode()
-        raw += b" " * (-len(raw) % 8)
-        file = os.open(self.folder / shard.file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        self._files[shard.file] = file
-        os.posix_fallocate(file, 0, 8 + len(raw) + end)
-        os.pwrite(file, struct.pack("<Q", len(raw)) + raw, 0)
-        place = 8 + len(raw)
-        for name in shard.tensors:
-            self._offsets[name] = (file, place)
-            place += self._infos[name].nbytes
+    def _find_finished(self) -> None:
+        """Believes the journal only as far as the disk bears it out: after a loss of power what
+        was written before a line may be missing."""
+        for name, done in (self._journal.finished if self._journal else {}).items():
+            if name in self._infos and self._files.digest(name) == done.digest:
+                self.finished[name] = done.notes
+                self._pending[name] = 0
 
     def write(self, name: str, tensor: Shaped[Tensor, "..."], *, start: int = 0) -> None:
         """Writes a tensor, or the block of its flattened entries that begins at `start`.
 
-        It must have the planned dtype already: there is one cast, and it is the caller's.
-        Raises OutputError where the disk is full.
+        It must have the planned dtype already: there is one cast, and it is the caller's. With a
+        plan, the blocks of one tensor come in order. Raises OutputError where the disk is full.
         """
         info = self._infos[name]
         assert tensor.dtype == info.dtype, (name, tensor.dtype, info.dtype)
         raw = memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-        file, place = self._offsets[name]
-        done = 0
-        while done < len(raw):
-            done += os.pwrite(file, raw[done:], place + start * info.dtype.itemsize + done)
+        at = start * info.dtype.itemsize
+        if self._journal is not None:
+            assert at == info.nbytes - self._pending[name], f"{name}: blocks out of order"
+            self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
+        self._files.write(name, raw, at=at)
         self._pending[name] -= len(raw)
+        self._unsynced += len(raw)
+        if self._unsynced >= SYNC_BYTES and self._journal is not None:
+            self._sync()
+
+    def _sync(self) -> None:
+        self._files.sync()
+        if self._journal is not None:
+            self._journal.sync()
+        self._unsynced = 0
+
+    def finish(self, name: str, notes: Any = None) -> None:
+        """Journals a tensor that is written in full. notes: JSON, for `finished` of a later run."""
+        assert not self._pending[name], f"{name}: not written in full"
+        if self._journal is not None:
+            digest = self._digests.pop(name, None) or xxhash.xxh3_128()
+            self._journal.append(name, digest.hexdigest(), notes)
+
+    def verify(self) -> None:
+        """Reads every tensor back from the disk. Needs a plan.
+
+        Raises OutputError where one is not what was written; the next run writes it again.
+        """
+        assert self._journal is not None, "no plan, no digests"
+        self._files.forget()
+        for name in self._infos:
+            if self._files.digest(name) != self._journal.finished[name].digest:
+                raise OutputError(
+                    f"{self.folder}: {name} is not on the disk as it was written; run the same "
+                    "command again, which writes it anew, and look after the disk"
+                )
 
     def __exit__(
         self,
@@ -154,57 +159,56 @@ class CheckpointWriter:
     ) -> None:
         """Index last, then one rename; nothing of it while an exception passes."""
         if error is not None:
-            self._abandon()
-            if isinstance(error, OSError):
-                raise self._explained(error) from error
+            self._leave(error)
             return
-        unwritten = [name for name, left in self._pending.items() if left]
-        assert not unwritten, f"never written: {unwritten[:3]}"
         try:
-            self._finish()
-        except OSError as failure:
-            self._abandon()
-            raise self._explained(failure) from failure
-
-    def _finish(self) -> None:
-        for file in self._files.values():
-            os.fsync(file)
-        if len(self._shards) > 1:
-            total = sum(info.nbytes for info in self._infos.values())
-            weight_map = {name: s.file for s in self._shards for name in s.tensors}
-            index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-            (self.folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
-        if self.out.exists() and any(self.out.iterdir()):
-            old = self.out.with_name(self.out.name + ".replaced")
-            self.out.rename(old)
-            self.folder.rename(self.out)
-            shutil.rmtree(old)
-        else:
-            self.folder.rename(self.out)
-        (self.out / MARKER).unlink()
+            unwritten = [name for name, left in self._pending.items() if left]
+            assert not unwritten, f"never written: {unwritten[:3]}"
+            self._files.write_index()
+            self._sync()
+            self._partial.publish()
+        except BaseException as failure:
+            self._leave(failure)
+            raise
         self._close()
+        self._partial.release()
+
+    def _leave(self, error: BaseException) -> None:
+        """Ends without an output; raises what the user is to read instead of the error."""
+        done = len(self._journal.finished) if self._journal is not None else 0
+        at_fault = isinstance(error, WeightlensError) and not isinstance(error, OutputError)
+        kept = done > 0 and not at_fault and self.folder.exists()
+        self._close()
+        if not kept:
+            self._partial.remove()
+        self._partial.release()
+        if isinstance(error, OSError):
+            raise self._explained(error, kept) from error
+        if isinstance(error, KeyboardInterrupt) and kept:
+            raise KeyboardInterrupt(
+                f"interrupted; {done} of {len(self._infos)} tensors are in {self.folder}: "
+                "the same command goes on from there"
+            ) from error
 
     def _close(self) -> None:
-        for file in self._files.values():
-            os.close(file)
-        self._files.clear()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._files.close()
+        if self._journal is not None:
+            self._journal.close()
 
-    def _abandon(self) -> None:
-        self._close()
-        if (self.folder / MARKER).exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _explained(self, error: OSError) -> OutputError:
+    def _explained(self, error: OSError, kept: bool) -> OutputError:
+        again = "the same command again: it goes on where it stopped"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             needed = sum(info.nbytes for info in self._infos.values())
+            then = f"free some space and run {again}" if kept else (
+                "the partial output was removed, free some space and run again"
+            )  # fmt: skip
             return OutputError(
-                f"{self.out}: the disk is full ({needed / 1e9:.3g} GB needed); the partial output "
-                "was removed, free some space and run again"
+                f"{self.out}: the disk is full ({needed / 1e9:.3g} GB needed); {then}"
             )
-        return OutputError(f"{self.out}: cannot be written ({error.strerror}: {error.filename})")
+        then = f"; when that is mended, run {again}" if kept else ""
+        return OutputError(
+            f"{self.out}: cannot be written ({error.strerror}: {error.filename}){then}"
+        )
 
 
 def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) -> None:
@@ -232,5 +236,3 @@ def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) ->
     for source in sources:
         if place in (source.resolve(), *source.resolve().parents):
             raise OutputError(f"{out}: holds the source {source}, so it is not overwritten")
-    if place.with_name(place.name + ".replaced").exists():
-        raise OutputError(f"{place.name}.replaced: is in the way of --overwrite; move it away")

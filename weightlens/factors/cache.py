@@ -1,35 +1,39 @@
 """Factorisations kept on disk, by the content of the matrix that they belong to.
 
-One safetensors file a matrix: the eigenvectors of the short side in float32 (for all of them about
-half the size of a model in bfloat16), σ² and the certificate in float64; the other side's vectors
-follow from the matrix. The key is the xxh3-128 of the matrix in float32, so the same weights are
-found again under any name, in any file and in any dtype that holds them.
+One safetensors file a matrix: the eigenvectors of the short side in float32 (half to all of the
+size of a model in bfloat16, by its shapes), σ² and the certificate in float64; the other side's
+vectors follow from the matrix. The key is the xxh3-128 of the matrix in float32, so the same
+weights are found again under any name, in any file and in any dtype that holds them.
 
-A file is whole or absent: written beside its place and renamed. What cannot be read counts as
-absent and is removed. When the files outgrow the limit, those used longest ago go.
+A file is whole or absent: written beside its place and renamed. What is damaged or of another form
+counts as absent and is removed; a digest tells. That finds accidents: who can write the folder can
+forge its contents. When the files outgrow the limit, those used longest ago go, but none that this
+run has used.
 """
 
 import contextlib
-import json
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
+import torch
 import xxhash
 from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, Strict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from weightlens.errors import InputError
-from weightlens.spectral.basis import FLOAT32_ROUNDING, Factorisation
+from weightlens.spectral.basis import FLOAT32_ROUNDING, Factorisation, FactorisationPath
 
 FOLDER_VARIABLE, LIMIT_VARIABLE = "WEIGHTLENS_CACHE", "WEIGHTLENS_CACHE_GIB"
 DEFAULT_LIMIT = 10 << 30
 
-_FORMAT = "weightlens.factors/1"
+_FORMAT: Literal["weightlens.factors/2"] = "weightlens.factors/2"
+_TENSORS = ("sigma_squared", "residuals", "vectors")
 _SUFFIX = ".safetensors"
 
 
@@ -50,33 +54,36 @@ class FactorCache:
     def __init__(self, folder: Path, *, limit: int = DEFAULT_LIMIT) -> None:
         """limit: bytes; the folder is made when something is put there."""
         self.folder, self.limit = folder, limit
+        self._used: set[Path] = set()
 
     def get(self, key: str, matrix: Float[Tensor, "m n"]) -> Factorisation | None:
         """The factorisation of a matrix with this key, on the matrix's device; None if absent."""
         file = self._file(key)
         try:
-            with safe_open(file, "pt", device=str(matrix.device)) as stored:
-                facts = _facts(stored.metadata())
-                if facts is None or tuple(facts["shape"]) != tuple(matrix.shape):
-                    raise ValueError("another format or matrix")
-                found = Factorisation(
-                    matrix=matrix,
-                    sigma_squared=stored.get_tensor("sigma_squared"),
-                    vectors=stored.get_tensor("vectors").double(),
-                    squared_norm=facts["squared_norm"],
-                    residuals=stored.get_tensor("residuals"),
-                    path=facts["path"],
-                    beyond=facts["beyond"],
-                    beyond_error=facts["beyond_error"],
-                    vector_error=FLOAT32_ROUNDING,
-                )
-            os.utime(file)
-        except FileNotFoundError:
+            with safe_open(file, "pt") as stored:
+                facts = Facts.read(stored.metadata())
+                tensors = {name: stored.get_tensor(name) for name in _TENSORS}
+            facts.check(tensors, matrix)
+        except (FileNotFoundError, PermissionError):
             return None
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
             self._remove(file)
             return None
-        return found
+        self._used.add(file)
+        with contextlib.suppress(OSError):  # a folder that is only to be read
+            os.utime(file)
+        here = {name: tensor.to(matrix.device) for name, tensor in tensors.items()}
+        return Factorisation(
+            matrix=matrix,
+            sigma_squared=here["sigma_squared"],
+            vectors=here["vectors"].double(),
+            squared_norm=facts.squared_norm,
+            residuals=here["residuals"],
+            path=facts.path,
+            beyond=facts.beyond,
+            beyond_error=facts.beyond_error,
+            vector_error=FLOAT32_ROUNDING,
+        )
 
     def put(self, key: str, factorisation: Factorisation) -> None:
         """Keeps a factorisation; vectors are rounded to float32. A full disk keeps nothing."""
@@ -85,25 +92,29 @@ class FactorCache:
             "sigma_squared": factorisation.sigma_squared.contiguous().cpu(),
             "residuals": factorisation.residuals.contiguous().cpu(),
         }
-        facts = {
-            "format": _FORMAT,
-            "shape": tuple(factorisation.matrix.shape),
-            "squared_norm": factorisation.squared_norm,
-            "path": factorisation.path,
-            "beyond": factorisation.beyond,
-            "beyond_error": factorisation.beyond_error,
-        }
-        size = sum(t.nbytes for t in tensors.values())
-        if size > self.limit:
+        m, n = factorisation.matrix.shape
+        facts = Facts(
+            format=_FORMAT,
+            shape=(m, n),
+            digest=_digest(tensors),
+            squared_norm=factorisation.squared_norm,
+            path=factorisation.path,
+            beyond=factorisation.beyond,
+            beyond_error=factorisation.beyond_error,
+        )
+        if sum(t.nbytes for t in tensors.values()) > self.limit:
             return
         with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(size)
             descriptor, name = tempfile.mkstemp(dir=self.folder, suffix=".partial")
             os.close(descriptor)
             try:
-                save_file(tensors, name, metadata={"weightlens": json.dumps(facts)})
-                os.replace(name, self._file(key))
+                save_file(tensors, name, metadata={"weightlens": facts.model_dump_json()})
+                os.chmod(name, 0o666 & ~_umask())
+                size = os.stat(name).st_size
+                if self._has_room(size, self._file(key)):
+                    os.replace(name, self._file(key))
+                    self._used.add(self._file(key))
             finally:
                 Path(name).unlink(missing_ok=True)
 
@@ -111,16 +122,16 @@ class FactorCache:
         """Everything that is kept, used longest ago first."""
         found = []
         for file in self.folder.glob(f"*{_SUFFIX}"):
-            with contextlib.suppress(OSError, SafetensorError, ValueError):
+            with contextlib.suppress(
+                OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError
+            ):
                 status = file.stat()
                 with safe_open(file, "pt") as stored:
-                    facts = _facts(stored.metadata())
-                    vectors = stored.get_slice("sigma_squared").get_shape()[0]
-                if facts is not None:
-                    m, n = facts["shape"]
-                    found.append(
-                        CacheEntry(file.stem, (m, n), vectors, status.st_size, status.st_mtime)
-                    )
+                    facts = Facts.read(stored.metadata())
+                    (vectors,) = stored.get_slice("sigma_squared").get_shape()
+                found.append(
+                    CacheEntry(file.stem, facts.shape, vectors, status.st_size, status.st_mtime)
+                )
         return sorted(found, key=lambda entry: (entry.used, entry.key))
 
     def clear(self) -> int:
@@ -135,18 +146,25 @@ class FactorCache:
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
 
-    def _make_room(self, size: int) -> None:
+    def _has_room(self, size: int, replaced: Path) -> bool:
+        """Makes room, but not at the cost of what this run has used or kept: a model larger than
+        the limit would push its own matrices out before they are needed again."""
         files = []
         for file in self.folder.glob(f"*{_SUFFIX}"):
             with contextlib.suppress(OSError):
-                status = file.stat()
-                files.append((status.st_mtime, status.st_size, file))
+                if file != replaced:
+                    status = file.stat()
+                    files.append((status.st_mtime, status.st_size, file))
         total = size + sum(held for _, held, _ in files)
-        for _, held, file in sorted(files):
+        spare = [found for found in sorted(files) if found[2] not in self._used]
+        if total - sum(held for _, held, _ in spare) > self.limit:
+            return False
+        for _, held, file in spare:
             if total <= self.limit:
-                return
+                break
             self._remove(file)
             total -= held
+        return True
 
     @staticmethod
     def _remove(file: Path) -> None:
@@ -181,6 +199,48 @@ def default_cache() -> FactorCache | None:
     return FactorCache(cache_folder() / "factors", limit=limit) if limit > 0 else None
 
 
-def _facts(metadata: dict[str, str] | None) -> dict[str, Any] | None:
-    facts = json.loads((metadata or {}).get("weightlens", "{}"))
-    return facts if facts.get("format") == _FORMAT else None
+class Facts(BaseModel):
+    """What a file says of its matrix besides the tensors. digest: xxh3-128 of their bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    format: Literal["weightlens.factors/2"]
+    shape: Annotated[tuple[int, int], Strict(False)]
+    digest: str
+    squared_norm: float = Field(ge=0)
+    path: FactorisationPath
+    beyond: float = Field(ge=0)
+    beyond_error: float = Field(ge=0)
+
+    @classmethod
+    def read(cls, metadata: dict[str, str] | None) -> "Facts":
+        """From a file's metadata. Raises ValueError (pydantic's) for anything else."""
+        return cls.model_validate_json((metadata or {}).get("weightlens", ""))
+
+    def check(self, tensors: dict[str, Tensor], matrix: Float[Tensor, "m n"]) -> None:
+        """Raises ValueError unless the tensors are whole and those of a matrix of this shape."""
+        if self.shape != tuple(matrix.shape) or self.digest != _digest(tensors):
+            raise ValueError("another matrix, or damaged")
+        known, d = len(tensors["sigma_squared"]), min(self.shape)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if shapes != {"vectors": (d, known), "sigma_squared": (known,), "residuals": (known,)}:
+            raise ValueError("shapes that do not fit each other")
+        if not 1 <= known <= d or not all(torch.isfinite(t).all() for t in tensors.values()):
+            raise ValueError("not a factorisation")
+        values = tensors["sigma_squared"]
+        if values[-1] < 0 or bool((values.diff() > 0).any()):
+            raise ValueError("singular values that do not fall")
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = xxhash.xxh3_128()
+    for name in _TENSORS:
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    """What the user takes away from the permissions of new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,6 +1,6 @@
 """The factorisation of a matrix: from the cache, or computed on the path that costs least."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from weightlens.factors.cache import FactorCache, key_of
 from weightlens.spectral.basis import Factorisation, factorise
-from weightlens.spectral.partial import factorise_leading, worthwhile
+from weightlens.spectral.partial import ANGLE_BOUND, factorise_leading, worthwhile
 from weightlens.spectral.rank import SubspaceSize
 
 SMALLEST_KEPT = 256
@@ -34,7 +34,8 @@ def factorised(
     """At least the vectors that the size asks for; all of them where `whole`.
 
     Vectors are rounded to float32 whether or not there is a cache: a warm run gives the bits of a
-    cold one. Raises ValueError for a rank above min(m, n).
+    cold one of the same request (where an earlier one asked for more, its vectors serve). Raises
+    ValueError for a rank above min(m, n).
     """
     short = min(matrix.shape)
     rank = size.fixed_rank(short)
@@ -44,9 +45,18 @@ def factorised(
     matrix = matrix if device is None else matrix.to(device)
     if cache is not None and key is not None:
         found = cache.get(key, matrix)
-        if found is not None and len(found.sigma_squared) >= wanted:
+        if found is not None and _serves(found, wanted):
             return Factorised(found, cached=True)
     made = factorise_leading(matrix, wanted) if partial else factorise(matrix)
     if cache is not None and key is not None:
         cache.put(key, made)
-    return Factorised(made.rounded(), cached=False)
+    rounded = made.rounded()
+    # row by row, as they come from a file: products round by how their operands lie in memory
+    return Factorised(replace(rounded, vectors=rounded.vectors.contiguous()), cached=False)
+
+
+def _serves(found: Factorisation, wanted: int) -> bool:
+    """Whether it knows the leading vectors; a certificate for more of them is none for fewer."""
+    if found.complete:
+        return True
+    return len(found.sigma_squared) >= wanted and found.certificate(wanted)[1] < ANGLE_BOUND

@@ -18,6 +18,7 @@ from weightlens.errors import InputError, NonFiniteTensor
 from weightlens.factors import FactorCache
 from weightlens.hub import Resolved
 from weightlens.hub import resolve as resolve_model
+from weightlens.merge.identity import plan_hash
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
 from weightlens.merge.method import Pointwise
 from weightlens.merge.plan import Job, Plan, check_space, make_plan
@@ -39,6 +40,24 @@ class Run:
         """seed: for random subspaces; cache: for the base's factorisations."""
         self.plan, self.seed, self.cache = plan, seed, cache
         self.records: list[MatrixRecord] = []
+
+    def write(self, writer: CheckpointWriter, progress: Progress) -> None:
+        """Writes the output of every job that no earlier run has finished."""
+        total = len(self.plan.jobs)
+        for done, job in enumerate(self.plan.jobs):
+            progress(done, total, job.name)
+            self._write(job, writer)
+        progress(total, total, "")
+
+    def _write(self, job: Job, writer: CheckpointWriter) -> None:
+        if job.name in writer.finished:
+            notes = writer.finished[job.name]
+            self.records += [MatrixRecord.model_validate(note) for note in notes]
+            return
+        known = len(self.records)
+        for start, block in self.blocks(job):
+            writer.write(job.name, block, start=start)
+        writer.finish(job.name, [record.model_dump() for record in self.records[known:]])
 
     def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "..."]]]:
         """The output of a job in its final dtype: (position of the first entry, entries).
@@ -129,36 +148,37 @@ def run_merge(
     *,
     seed: int = 0,
     overwrite: bool = False,
+    fresh: bool = False,
+    verify: bool = False,
     cache: FactorCache | None = None,
     progress: Progress = lambda done, total, name: None,
 ) -> MergeReport:
     """Merges into a folder that is whole or absent; returns what was measured.
 
     The recipe, the sources and their hashes, the seed and the record of every stripped matrix are
-    written beside the weights as weightlens.json. cache: where factorisations of the base are kept
-    and found again. Raises InputError and its kinds; then nothing
-    was written.
+    written beside the weights as weightlens.json. A run that was killed or interrupted, or found
+    the disk full, leaves OUT.partial, and the same call goes on from there. fresh: start anew all
+    the same. verify: read every tensor back before the output gets its name. cache: where
+    factorisations of the base are kept and found again. Raises InputError and its kinds.
     """
     resolution = read_recipe(recipe) if isinstance(recipe, Path) else recipe
     check_output(out, overwrite=overwrite)
     located = [resolve_model(source.model) for source in resolution.sources]
     named = resolution.recipe.base_model
     base_at = None if named is None else resolve_model(named)
-    every = [*located, *([base_at] if base_at else [])]
-    read = [folder for at in every for folder in at.folders]
+    read = [folder for at in (*located, base_at) if at for folder in at.folders]
     check_output(out, overwrite=overwrite, sources=read)
     plan = _open_plan(resolution, base_at, located)
     check_space(plan, out)
     run = Run(plan, seed, cache)
-    with CheckpointWriter(out, plan.infos, overwrite=overwrite) as writer:
-        for done, job in enumerate(plan.jobs):
-            progress(done, len(plan.jobs), job.name)
-            for start, block in run.blocks(job):
-                writer.write(job.name, block, start=start)
-        progress(len(plan.jobs), len(plan.jobs), "")
+    key = plan_hash(plan, resolution, [base_at, *located], seed=seed)
+    with CheckpointWriter(out, plan.infos, overwrite=overwrite, plan=key, fresh=fresh) as writer:
+        run.write(writer, progress)
+        if verify:
+            writer.verify()
         home = (base_at or located[0]).path
         copy_companions(home, writer.folder, dtype=resolution.recipe.write_dtype)
-        report = _report(resolution, base_at, located, run)
+        report = _report(resolution, base_at, located, run, key)
         (writer.folder / PROVENANCE_FILE).write_text(report.to_json(), encoding="utf-8")
     return report
 
@@ -219,7 +239,7 @@ def _planned(resolution: Resolution, base: Model | None, sources: list[Model]) -
 
 
 def _report(
-    resolution: Resolution, base_at: Resolved | None, located: list[Resolved], run: Run
+    resolution: Resolution, base_at: Resolved | None, located: list[Resolved], run: Run, key: str
 ) -> MergeReport:
     return MergeReport(
         weightlens=VERSION,
@@ -228,6 +248,7 @@ def _report(
         base=_source_record(base_at) if base_at else None,
         sources=[_source_record(at) for at in located],
         seed=run.seed,
+        plan=key,
         warnings=list(resolution.warnings),
         tensors=len(run.plan.jobs),
         bytes=run.plan.bytes_written,

@@ -13,6 +13,7 @@ import torch
 
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model, base_weights
+from weightlens.checkpoint.partial import bytes_held
 from weightlens.checkpoint.read import TIED, Weights
 from weightlens.errors import OutputError, RecipeError, TensorMissing
 from weightlens.merge.method import MergeMethod, Pointwise
@@ -117,11 +118,12 @@ def _job(
 
 
 def check_space(plan: Plan, out: Path) -> None:
-    """Raises OutputError where the disk has less room than the output needs."""
+    """Raises OutputError where the disk has less room than the output needs, beside what an
+    earlier run has allocated for it."""
     place = out.absolute().parent
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(place).free + bytes_held(out)
     if free < plan.bytes_written:
         raise OutputError(
             f"{out}: needs {plan.bytes_written / 1e9:.3g} GB, {free / 1e9:.3g} GB are free; "

@@ -65,7 +65,10 @@ class SourceRecord(Record):
 
 
 class MergeReport(Record):
-    """Provenance of a merge and everything that was measured while it ran."""
+    """Provenance of a merge and everything that was measured while it ran.
+
+    plan: a hash of everything that the output depends on; None in records of before there was one.
+    """
 
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
     weightlens: str
@@ -74,6 +77,7 @@ class MergeReport(Record):
     base: SourceRecord | None
     sources: list[SourceRecord]
     seed: int
+    plan: str | None = None
     warnings: list[str]
     tensors: int
     bytes: int

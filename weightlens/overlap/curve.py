@@ -25,7 +25,7 @@ from weightlens.overlap.subspace import SubspaceOverlap, squared_norm
 from weightlens.overlap.weighted import WeightedOverlap
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.directions import Directions, directions
-from weightlens.spectral.gram import cross_product, short_gram, wide
+from weightlens.spectral.gram import cross_product, float32_holds_products, short_gram, wide
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def overlap_curve(
         parts, total = _compact_parts(found, delta, tall), squared_norm(delta.sigma)
     else:
         stored = delta.matrix.dtype
-        precision = found.precision if stored == torch.float32 else torch.float64
+        holds = stored == torch.float32 and float32_holds_products(delta.matrix)
+        precision = found.precision if holds else torch.float64
         if delta_gram is None:
             delta_gram = short_gram(delta.matrix, dtype=precision)
         parts = _dense_parts(found, wide(delta.matrix), delta_gram.to(precision))

@@ -38,9 +38,15 @@ class SubspaceOverlap:
         return float(getattr(self, name))
 
 
+_BLOCK = 1 << 20
+"""Entries that are widened to float64 at a time."""
+
+
 def squared_norm(matrix: Float[Tensor, "..."]) -> float:
     """‖·‖_F² summed in float64."""
-    return float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) ** 2
+    rows = max(1, _BLOCK * max(len(matrix), 1) // max(matrix.numel(), 1))
+    norms = (torch.linalg.vector_norm(part, dtype=torch.float64) for part in matrix.split(rows))
+    return sum(float(norm) ** 2 for norm in norms)
 
 
 def subspace_overlap(delta: Measurable, subspace: Subspace) -> SubspaceOverlap:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weightlens.delta import Compact, Measurable
 from weightlens.overlap.subspace import squared_norm
-from weightlens.spectral.gram import short_gram
+from weightlens.spectral.gram import cross_product, short_gram
 
 
 @dataclass(frozen=True)
@@ -52,4 +52,4 @@ def product_norm(left: Float[Tensor, "a b"], right: Float[Tensor, "b c"]) -> flo
     inner, outer = left.shape[1], min(left.shape[0], right.shape[1])
     if inner < outer:
         return float((short_gram(left) * short_gram(right)).sum())
-    return squared_norm(left @ right)
+    return squared_norm(cross_product(left, right.T))

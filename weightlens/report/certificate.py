@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from weightlens.survey.result import OverlapReport, SubspaceRecord
 
+CERTIFIED = 1e-3
+"""The largest sine of an error angle that is still called certified."""
+
 
 def certificate(report: OverlapReport) -> Iterator[str]:
     """Which path was taken how often, the worst error angle, and what is not unique."""
@@ -13,8 +16,14 @@ def certificate(report: OverlapReport) -> Iterator[str]:
     if paths:
         yield f"Subspaces: {paths}."
     known = [s.angle_bound for s in found if s.angle_bound is not None]
-    if known:
-        yield f"Subspaces certified: the largest error angle is below {max(known):.1e} (sine)."
+    sure = [bound for bound in known if bound < CERTIFIED]
+    if sure:
+        yield f"Subspaces certified: the largest error angle is below {max(sure):.1e} (sine)."
+    if len(sure) < len(known):
+        yield (
+            f"{len(known) - len(sure)} are known to {max(known):.1g} (sine) only, where σ_k and "
+            "σ_k+1 nearly agree."
+        )
     unclear = len(found) - len(known)
     if unclear:
         are = "subspace is" if unclear == 1 else "subspaces are"

@@ -25,7 +25,7 @@ def write_overlap_page(report: OverlapReport, file: Path) -> None:
     sections = list(_sections(report))
     body = "\n".join(section.html for section in sections)
     figures = {name: figure for section in sections for name, figure in section.figures.items()}
-    page = render_page(f"Overlap with {report.base}", body, figures)
+    page = render_page(f"Overlap with {report.against}", body, figures)
     file.write_text(page, encoding="utf-8")
 
 
@@ -46,7 +46,7 @@ def _head(report: OverlapReport) -> str:
     said = [*map(_sentence, report.models), *certificate(report)]
     return "\n".join(
         (
-            f"<h1>Overlap with {escape(report.base)}</h1>",
+            f"<h1>Overlap with {escape(report.against)}</h1>",
             f"<p class='lead'>Subspaces by {report.subspace.by} {report.subspace.value:g}. 1 × is "
             "what a delta of random orientation reads. weightlens "
             f"{escape(report.weightlens)}.</p>",

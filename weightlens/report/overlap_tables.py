@@ -81,7 +81,7 @@ def _stack_heat(grid: Grid) -> HeatBlocks:
 
 def _module_table(report: OverlapReport, model: ModelRecord) -> Table:
     k = f"{report.subspace.by} {report.subspace.value:g}"
-    title = f"{model.model} ({model.kind}) against {report.base}, subspace by {k}"
+    title = f"{model.model} ({model.kind}) against {report.against}, subspace by {k}"
     table = _table(title, "module")
     for name in ("n", "k", "column", "z", "row", "z", "both", "weighted", "‖Δ‖/‖W‖", "rounding"):
         table.add_column(name, justify="right", no_wrap=True)

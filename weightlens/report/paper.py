@@ -72,6 +72,11 @@ def check_figure(file: Path) -> str:
     return suffix
 
 
+def _plain(name: str) -> str:
+    """A name in which matplotlib sees no formula."""
+    return name.replace("$", r"\$")
+
+
 def _stacked(grid: Grid) -> bool:
     """Whether there are too many modules for two heatmaps side by side."""
     return len(grid.columns) > 12
@@ -87,7 +92,7 @@ def _height(grid: Grid) -> float:
 
 
 def _draw_heatmaps(part: Any, model: ShownModel) -> None:
-    part.suptitle(f"{model.name} ({model.record.kind})", fontsize=8, fontweight="bold")
+    part.suptitle(f"{_plain(model.name)} ({model.record.kind})", fontsize=8, fontweight="bold")
     shape = (2, 1) if _stacked(model.grid) else (1, 2)
     axes = part.subplots(*shape).ravel()
     for side, one in zip(_SHOWN, axes, strict=True):
@@ -140,13 +145,13 @@ def _draw_curves(
         axes.set(xscale="log", yscale="log", xlabel="k / min(m, n)", title=f"{side} overlap")
         axes.tick_params(which="both", width=0.6, length=2)
     entries = [
-        Line2D([], [], color=look.colours[module], label=module)
+        Line2D([], [], color=look.colours[module], label=_plain(module))
         for module in look.colours
         if module not in look.parts
     ]
     if look.several:
         entries += [
-            Line2D([], [], color=GREY, linestyle=_DASHES[model.dash], label=model.name)
+            Line2D([], [], color=GREY, linestyle=_DASHES[model.dash], label=_plain(model.name))
             for model, _ in curves
         ]
     entries.append(Line2D([], [], color=GREY, linestyle=":", linewidth=0.7, label="chance"))

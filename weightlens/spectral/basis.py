@@ -31,7 +31,8 @@ FLOAT32_ROUNDING = 2.0**-24
 SMALLEST_RATIO = 1e-4
 """σ_k / σ₁ from which the long side's vectors are made as Wᵀ U Σ⁻¹.
 
-Their departure from orthonormality is eps * (σ₁ / σ_k)², 2e-8 there; below it a direct SVD serves.
+Of float64 vectors U they are orthonormal to eps * (σ₁ / σ_k)², 2e-8 there; of vectors rounded to
+float32 (`Factorisation.rounded`) to 3e-5. Below it a direct SVD serves.
 """
 
 
@@ -90,15 +91,24 @@ class Factorisation:
         return len(self.sigma_squared) == min(self.matrix.shape)
 
     def rank(self, size: SubspaceSize) -> int:
-        """k for the size asked for. Raises ValueError for a rank above min(m, n)."""
+        """k for the size asked for.
+
+        Raises ValueError for a rank above min(m, n), and for an energy that needs more vectors
+        than are known.
+        """
         fixed = size.fixed_rank(min(self.matrix.shape))
-        return size.rank(self.sigma_squared) if fixed is None else fixed
+        if fixed is not None:
+            return fixed
+        if self.complete:
+            return size.rank(self.sigma_squared)
+        reached = self.sigma_squared.cumsum(0) >= size.value * self.squared_norm
+        if not reached.any():
+            raise ValueError(f"energy {size.value:g} is not within the vectors that are known")
+        return int(reached.int().argmax()) + 1
 
     def subspace(self, size: SubspaceSize) -> Subspace:
         """U_k and V_k for the size asked for. Raises ValueError for a rank above h."""
         k = self.rank(size)
-        if k > len(self.sigma_squared):
-            raise ValueError(f"rank {k} is asked for, {len(self.sigma_squared)} are known")
         gap, angle_bound = self.certificate(k)
         short, long = self.vectors[:, :k], self.long_side(k)
         u, v = (short, long) if self.matrix.shape[0] <= self.matrix.shape[1] else (long, short)
@@ -114,16 +124,20 @@ class Factorisation:
         return float(self.sigma_squared[:k].sum()) / self.squared_norm if self.squared_norm else 0.0
 
     def certificate(self, k: int) -> tuple[float, float]:
-        """(gap, angle bound) of the leading k."""
+        """(gap, angle bound) of the leading k. Raises ValueError for k outside 1 … h."""
+        if not 1 <= k <= len(self.sigma_squared):
+            raise ValueError(f"rank {k} is asked for, {len(self.sigma_squared)} are known")
         if k < len(self.sigma_squared):
-            after, doubt = float(self.sigma_squared[k]), float(self.residuals[k])
+            after, doubt = float(self.sigma_squared[k]), float(self.residuals[-1])
         else:
             after, doubt = self.beyond, self.beyond_error
         gap = float(self.sigma_squared[k - 1]) - after
+        if k == self.matrix.shape[0] == self.matrix.shape[1]:  # both subspaces are everything
+            return gap, 0.0
         error = float(self.residuals[k - 1])
         certain = gap - max(error, doubt)
-        bound = error / certain if certain > 0 else math.inf
-        return gap, bound + math.sqrt(k) * self.vector_error
+        bound = error / certain + math.sqrt(k) * self.vector_error if certain > 0 else math.inf
+        return gap, min(bound, 1.0) if certain > 0 else math.inf
 
     def long_side(self, k: int) -> Float[Tensor, "e k"]:
         """The long side's leading k vectors, one a column, float64."""
@@ -132,7 +146,7 @@ class Factorisation:
         sigma, short = self.sigma[:k], wide(self.matrix)
         if sigma[-1] > SMALLEST_RATIO * sigma[0]:
             return long_product(short, self.vectors[:, :k]) / sigma
-        return torch.linalg.svd(short.T.double(), full_matrices=False).U[:, :k]
+        return left_vectors(short.T.double())[:, :k]
 
 
 def factorise(matrix: Float[Tensor, "m n"], *, path: FactorisationPath = "exact") -> Factorisation:
@@ -150,6 +164,12 @@ def factorise(matrix: Float[Tensor, "m n"], *, path: FactorisationPath = "exact"
         residuals=residual_bounds(gram, values, vectors) + rounding,
         path=path,
     )
+
+
+def left_vectors(matrix: Float[Tensor, "e d"]) -> Float[Tensor, "e d"]:
+    """Left singular vectors by QR iteration; on CUDA the default would be Jacobi's, far slower."""
+    driver = "gesvd" if matrix.is_cuda else None
+    return torch.linalg.svd(matrix, full_matrices=False, driver=driver).U
 
 
 def residual_bounds(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.spectral.basis import SMALLEST_RATIO, Factorisation
-from weightlens.spectral.gram import cross_product, long_product, wide
+from weightlens.spectral.gram import cross_product, float32_holds_products, long_product, wide
 
 _FLOAT32_RATIO, _FLOAT32_SIDE = 5e-3, 512
 """Smallest σ / σ₁ for which products with the long side in float32 read overlaps to 1e-6, and the
@@ -50,7 +50,8 @@ class Directions:
         """What products of the base with another matrix need to be formed in."""
         worth_it = len(self.short) >= _FLOAT32_SIDE and not self.tail.shape[1]
         enough = worth_it and bool(self.sigma[-1] >= _FLOAT32_RATIO * self.sigma[0])
-        return torch.float32 if enough and self.wide.dtype == torch.float32 else torch.float64
+        holds = self.wide.dtype == torch.float32 and float32_holds_products(self.wide)
+        return torch.float32 if enough and holds else torch.float64
 
 
 def directions(base: Factorisation) -> Directions:

@@ -17,6 +17,9 @@ from torch import Tensor
 _PANEL = 1024
 """Columns that are widened at a time."""
 
+_SMALLEST = 1e-12
+"""Largest entry below which, and over whose inverse, float32 products are not to be trusted."""
+
 _STRIPS = 8
 """Row strips of the lower triangle that are computed; the rest of it is their mirror image."""
 
@@ -82,6 +85,14 @@ def panels(
         count = panel.shape[1]
         target = buffer[:, :count] if by_rows else buffer[:count].T
         yield target.copy_(panel)
+
+
+def float32_holds_products(matrix: Float[Tensor, "m n"]) -> bool:
+    """Whether squares and products of entries of its size stay well inside float32."""
+    if matrix.numel() == 0:
+        return False
+    low, high = torch.aminmax(matrix)
+    return _SMALLEST < max(-float(low), float(high)) < 1 / _SMALLEST
 
 
 def singular_values(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d"]:

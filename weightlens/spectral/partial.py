@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.spectral.basis import Factorisation, factorise
-from weightlens.spectral.gram import panels, short_gram, wide
+from weightlens.spectral.gram import float32_holds_products, panels, short_gram, wide
 
 ANGLE_BOUND = 1e-3
 """The largest angle bound with which the partial path's result is taken."""
@@ -48,7 +48,7 @@ def factorise_leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation:
     if not 1 <= k <= d:
         raise ValueError(f"rank {k} exceeds min(m, n) = {d}")
     if worthwhile(d, k):
-        found = _leading(matrix, k)
+        found = _leading(matrix, k) if float32_holds_products(matrix) else None
         if found is not None and found.certificate(k)[1] < ANGLE_BOUND:
             return found
         return factorise(matrix, path="fallback")

@@ -134,7 +134,7 @@ def compare_models(
         progress(Step(done, len(names), name, bytes=read))
         matrices.append(_compared(name, weights, models, size))
         every = [weights, *(model.weights for model in models)]
-        read += sum(w.infos[name].nbytes for w in every if w is not None)
+        read += sum(w.infos[name].nbytes for w in every if w is not None and name in w.infos)
     progress(Step(len(names), len(names), "", bytes=read))
     labels = [model.label for model in models]
     return CompareReport(

@@ -22,6 +22,8 @@ def named_device(name: str) -> torch.device:
         raise InputError(f"--device {name}: no such device; cpu, cuda, cuda:1 or auto") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"--device {name}: torch sees no CUDA device here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: there are {torch.cuda.device_count()} devices here")
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: float64 is needed, which {device.type} does not have")
     return device
@@ -30,9 +32,10 @@ def named_device(name: str) -> torch.device:
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """No TF32 within; the setting is put back."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        matmul.fp32_precision = before

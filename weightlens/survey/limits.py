@@ -1,5 +1,6 @@
 """`--fail-above METRIC=VALUE`: limits on a report's means, for use in CI."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,9 +26,12 @@ def parse_limit(text: str) -> Limit:
     if metric not in METRICS:
         raise InputError(f"--fail-above {text}: no such metric; there are {', '.join(METRICS)}")
     try:
-        return Limit(metric, float(value))
+        limit = float(value)
     except ValueError:
-        raise InputError(f"--fail-above {text}: {value!r} is no number") from None
+        limit = math.nan
+    if not math.isfinite(limit):
+        raise InputError(f"--fail-above {text}: {value!r} is no number")
+    return Limit(metric, limit)
 
 
 def check_limits(report: OverlapReport, limits: Sequence[Limit]) -> None:
@@ -37,7 +41,7 @@ def check_limits(report: OverlapReport, limits: Sequence[Limit]) -> None:
         for limit in limits:
             field = _SHORT.get(limit.metric, limit.metric)
             value = getattr(model.summary.all, field)
-            if value is not None and value > limit.value:
+            if value is not None and not value <= limit.value:
                 failures.append(
                     f"{limit.metric} of {model.model} is {value:.4g}, above {limit.value:g}"
                 )

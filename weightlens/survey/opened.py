@@ -9,8 +9,8 @@ from weightlens.checkpoint.model import Model, open_model
 from weightlens.checkpoint.read import MemoryWeights, Weights
 from weightlens.hub import resolve
 
-ModelLike = str | PathLike[str] | Mapping[str, Tensor]
-"""A folder, Hub id or BASE+ADAPTER+ADAPTER…, or a state dict."""
+ModelLike = str | PathLike[str] | Mapping[str, Tensor] | Model
+"""A folder, Hub id or BASE+ADAPTER+ADAPTER…, a state dict, or a model that is open already."""
 
 
 def opened(model: ModelLike, *, base: Weights | None = None) -> Model:
@@ -19,6 +19,8 @@ def opened(model: ModelLike, *, base: Weights | None = None) -> Model:
     base: weights that are shared where the model is the same base with adapters on top.
     Raises ModelNotFound, CheckpointError.
     """
+    if isinstance(model, Model):
+        return model
     if isinstance(model, Mapping):
         return Model("state dict", MemoryWeights(model, "state dict"))
     at = resolve(str(model))

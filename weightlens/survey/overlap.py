@@ -131,13 +131,9 @@ class Survey:
 
     def check(self) -> None:
         """Raises InputError and its kinds where models do not fit each other."""
-        embeddings = [
-            name
-            for name, info in self.base.infos.items()
-            if self.selection.reason_to_skip(name, info) == "embedding"
-        ]
+        left_out = set(self.base.infos) - set(self.names)
         for model in self.models:
-            model.check_against(self.base, vocabulary=embeddings)
+            model.check_against(self.base, vocabulary=left_out)
         if self.frame is not None:
             check_same_tensors(self.base, self.frame)
         if not self.names:
@@ -147,7 +143,7 @@ class Survey:
 
     def take(self, earlier: OverlapReport) -> None:
         """Takes what an earlier run has measured."""
-        for name in measured_names(earlier):
+        for name in measured_names(earlier) & set(self.names):
             self.found[name] = [
                 [matrix for matrix in model.matrices if matrix.name == name]
                 for model in earlier.models
@@ -175,7 +171,8 @@ class Survey:
         return OverlapReport(
             weightlens=VERSION,
             partial=partial,
-            base=(self.frame or self.base).label,
+            base=self.base.label,
+            control=None if self.frame is None else self.frame.label,
             subspace=SubspaceChoice(by=size.by, value=size.value),
             factorisations=Factorisations(**self.paths),
             fingerprint=self.fingerprint,
@@ -201,7 +198,7 @@ class Survey:
         if self.frame is not None:
             frame = taken(self.frame, name, in_frame)
         if name in self.base.transposed:
-            frame = frame.T
+            frame = frame.mT
         cuts = cuts_of(name, tuple(frame.shape), self.base)
         bases = [self._factorised(cut, cut.of(frame)) for cut in cuts]
         found = []

@@ -10,12 +10,14 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model
 from weightlens.checkpoint.read import FolderWeights, Weights
 from weightlens.delta import Delta, Dense
+from weightlens.errors import NonFiniteTensor
 from weightlens.overlap.rounding import rounding_energy
 
 T = TypeVar("T")
@@ -77,14 +79,23 @@ def read_delta(
     base_tensor: Float[Tensor, "..."],
     fetched: Shaped[Tensor, "..."] | None,
 ) -> ReadDelta:
-    """A model's delta of one tensor. base_tensor: as stored; fetched: `own_weights`' bytes."""
+    """A model's delta of one tensor. base_tensor: as stored; fetched: `own_weights`' bytes.
+
+    Raises as `Weights.read`, and NonFiniteTensor for a difference that float32 cannot hold.
+    """
     weights = own_weights(model)
     if weights is not None:
         return _whole(weights, name, base, base_tensor, fetched)
+    if not model.adapters.touches(name) and model.weights in (None, base):
+        return ReadDelta(None)
+    turned = name in base.transposed
     if base_tensor.ndim == 3:
-        return ReadDelta(model.tensor(name, base) - base_tensor)
+        difference = _finite(model.tensor(name, base) - base_tensor, name, model.label)
+        return ReadDelta(difference.mT if turned else difference)
     found = model.delta(name, base, base_tensor)
-    return ReadDelta(found.transposed() if found and name in base.transposed else found)
+    if isinstance(found, Dense):
+        _finite(found.matrix, name, model.label)
+    return ReadDelta(found.transposed() if found and turned else found)
 
 
 def _whole(
@@ -104,9 +115,17 @@ def _whole(
         # a state dict's tensors belong to the caller
         ours = fetched is not None or tensor.data_ptr() != stored.data_ptr()
         difference = tensor.sub_(base_tensor) if ours else tensor - base_tensor
-    if base_tensor.ndim == 3:
-        return ReadDelta(difference, rounding)
-    return ReadDelta(Dense(difference.T if name in base.transposed else difference), rounding)
+    _finite(difference, name, weights.label)
+    if name in base.transposed:
+        difference = difference.mT
+    return ReadDelta(difference if base_tensor.ndim == 3 else Dense(difference), rounding)
+
+
+def _finite(difference: Float[Tensor, "..."], name: str, label: str) -> Float[Tensor, "..."]:
+    lowest, highest = torch.aminmax(difference)
+    if not (torch.isfinite(lowest) and torch.isfinite(highest)):
+        raise NonFiniteTensor(f"{label}: {name} differs from the base by more than float32 holds")
+    return difference
 
 
 def _matrices(stored: Shaped[Tensor, "..."]) -> Shaped[Tensor, "stack m n"]:

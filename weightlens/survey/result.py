@@ -184,17 +184,25 @@ class SubspaceChoice(Record):
 class OverlapReport(Record):
     """All of it. `partial` says that the run was cut short.
 
-    fingerprint: of the models and settings, by which an interrupted run knows its own beginning.
+    control: the unrelated model whose subspaces stand in for the base's; all that is said of W is
+    then of its weights. fingerprint: of the models and settings, by which an interrupted run knows
+    its own beginning.
     """
 
     schema_: Literal["weightlens.overlap/1"] = Field(default="weightlens.overlap/1", alias="schema")
     weightlens: str
     partial: bool = False
     base: str
+    control: str | None = None
     subspace: SubspaceChoice
     factorisations: Factorisations = Factorisations()
     fingerprint: str | None = None
     models: list[ModelRecord]
+
+    @property
+    def against(self) -> str:
+        """The model whose subspaces the deltas were measured against."""
+        return self.base if self.control is None else self.control
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row a matrix, nested fields joined by dots; needs pandas (not installed with us)."""

@@ -14,7 +14,7 @@ def step_of(folder: Path) -> int | None:
         step = state.get("global_step")
         if isinstance(step, int):
             return step
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass  # no state, or none that can be read: the name may say it
     named = _NAMED.search(folder.resolve().name)
     return int(named[1]) if named else None

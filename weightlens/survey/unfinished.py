@@ -5,13 +5,16 @@ the names, sizes and times of the files of every model. A run with the same fing
 matrices that are there as measured.
 """
 
+import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
+from weightlens.checkpoint.model import Model
 from weightlens.factors.cache import cache_folder
 from weightlens.hub import resolve
 from weightlens.survey.opened import ModelLike
@@ -39,7 +42,7 @@ class Unfinished:
     """Where an interrupted run leaves its report and looks for it.
 
     target: the file that the report is wanted in; None for the cache's folder, where it is named
-    by its fingerprint.
+    by its fingerprint, and where it also goes if the target holds something else or is a pipe.
     """
 
     target: Path | None = None
@@ -55,30 +58,52 @@ class Unfinished:
         return report if report.partial and report.fingerprint == wanted else None
 
     def leave(self, report: OverlapReport) -> Path | None:
-        """Writes a partial report; None where there is nothing to keep, or no way to know it."""
+        """Writes a partial report; None where there is nothing to keep, no way to know it, or no
+        place to write it."""
         if report.fingerprint is None or not measured_names(report):
             return None
-        file = self._file(report.fingerprint)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report.to_json(), encoding="utf-8")
-        return file
+        file = self._file(report.fingerprint).resolve()
+        beside = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(report.to_json(), encoding="utf-8")
+            os.replace(beside, file)
+        except OSError:
+            return None
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+        return self._file(report.fingerprint)
 
     def forget(self, finished: str | None) -> None:
         """Removes what an earlier run has left in the cache's folder."""
-        if finished is not None and self.target is None:
-            self._file(finished).unlink(missing_ok=True)
+        if finished is not None and self._file(finished) != self.target:
+            with contextlib.suppress(OSError):
+                self._file(finished).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
-        return self.target or unfinished_folder() / f"{name}.json"
+        if self.target is not None and (not self.target.exists() or _is_partial(self.target)):
+            return self.target
+        return unfinished_folder() / f"{name}.json"
+
+
+def _is_partial(file: Path) -> bool:
+    """Whether a file holds what an interrupted run has left, and nothing of value otherwise."""
+    try:
+        return file.is_file() and OverlapReport.from_file(file).partial
+    except (OSError, ValueError):
+        return False
 
 
 def fingerprint(models: Sequence[ModelLike | None], settings: Mapping[str, object]) -> str | None:
-    """Of models and settings; None where a model is a state dict, which has no files to tell by."""
+    """Of models and settings; None where a model has no files to tell by: a state dict."""
     facts: list[object] = [VERSION, sorted(settings.items())]
     for model in models:
-        if isinstance(model, Mapping):
+        if isinstance(model, Mapping | Model):
             return None
-        if model is not None:
+        if model is None:  # no control: not the same as one fine-tune fewer
+            facts.append(None)
+        else:
             at = resolve(str(model))
             facts.append([at.label, *(_files(folder) for folder in at.folders)])
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, default=str).encode())
@@ -93,8 +118,9 @@ def _files(folder: Path) -> list[tuple[str, int, int]]:
     found = []
     for file in sorted(folder.iterdir()):
         if file.suffix in (".safetensors", ".json"):
-            status = file.stat()
-            found.append((file.name, status.st_size, status.st_mtime_ns))
+            with contextlib.suppress(OSError):  # a link that leads nowhere
+                status = file.stat()
+                found.append((file.name, status.st_size, status.st_mtime_ns))
     return found
 
 

@@ -16,6 +16,12 @@ def merge(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT once the new merge is whole.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on from what an earlier run left.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every tensor back before OUT gets its name.")
+    ] = False,
     no_cache: NoCache = False,
     json: Annotated[
         str | None, typer.Option(help="Write the merge's record as JSON to a file, or - .")
@@ -23,7 +29,8 @@ def merge(
 ) -> None:
     """Merge models as a recipe says, tensor by tensor.
 
-    Everything goes into OUT.partial, which is renamed to OUT when it is whole. The record of the
+    Everything goes into OUT.partial, which is renamed to OUT when it is whole. Where a run was
+    interrupted or killed, the same command goes on from OUT.partial. The record of the
     merge (recipe, sources with hashes, overlaps before, after and as written) lies beside the
     weights as weightlens.json.
     """
@@ -38,6 +45,8 @@ def merge(
             out,
             seed=seed,
             overwrite=overwrite,
+            fresh=fresh,
+            verify=verify,
             cache=chosen_cache(no_cache),
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
