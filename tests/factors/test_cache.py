@@ -539,7 +539,7 @@ def wide_pair() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A base and a fine-tune of matrices large enough to be kept."""
     names = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(2)]
     base = {names[0]: drawn(256, 300, seed=1), names[1]: drawn(290, 260, seed=2)}
-    return base, {n: t + 0.1 * drawn(*t.shape, seed=3) for n, t in base.items()}
+    return base, {n: t + 0.1 * drawn(t.shape[0], t.shape[1], seed=3) for n, t in base.items()}
 
 
 def without_counts(report: OverlapReport) -> OverlapReport:
@@ -562,7 +562,7 @@ def test_a_report_is_the_same_without_a_cache_and_with_a_cold_or_warm_one(
 def test_another_fine_tune_of_the_same_base_finds_its_factorisations(cache: FactorCache) -> None:
     base, tuned = wide_pair()
     measure_overlap(base, [tuned], cache=cache)
-    other = {n: t + 0.1 * drawn(*t.shape, seed=8) for n, t in base.items()}
+    other = {n: t + 0.1 * drawn(t.shape[0], t.shape[1], seed=8) for n, t in base.items()}
     found = measure_overlap(base, [other, tuned], cache=cache)
     assert found.factorisations == Factorisations(cached=2)
     assert found.models[0].matrices == measure_overlap(base, [other]).models[0].matrices

@@ -4,7 +4,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ class Jobs:
     def __iter__(self) -> Iterator[Callable[[], int]]:
         for number in range(self.count):
             self.asked += 1
-            yield lambda number=number: self.work(number)
+            yield partial(self.work, number)
 
     def work(self, number: int) -> int:
         self.begun += 1
@@ -201,7 +203,7 @@ def eights(folders: Folders, tmp_path: Path) -> tuple[Path, Path, dict[str, Tens
     return one, two, plain
 
 
-def by_name(model: ModelRecord) -> dict[str, dict]:
+def by_name(model: ModelRecord) -> dict[str, dict[str, Any]]:
     found = {}
     for record in model.matrices:
         found[record.name] = record.model_dump()

@@ -70,7 +70,7 @@ def test_a_stack_reads_like_its_block_diagonal_matrix() -> None:
     base, tuned = pair()
     (model,) = measure_overlap(base, [tuned]).models
     spaces = projectors(base[PACKED], 0.5)
-    p, q = (scipy.linalg.block_diag(*(space[side] for space in spaces)) for side in (0, 1))
+    p, q = (scipy.linalg.block_diag(*side) for side in list(zip(*spaces, strict=True))[:2])
     deltas = (tuned[PACKED] - base[PACKED]).double().numpy()
     delta = scipy.linalg.block_diag(*deltas)
     total = np.sum(delta**2)

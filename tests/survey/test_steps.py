@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from checkpoints import Folders, llama_tensors, moved, write_adapter, write_model
 
+from weightlens.survey.opened import ModelLike
 from weightlens.survey.overlap import measure_overlap
 from weightlens.survey.steps import step_of
 
@@ -66,8 +67,10 @@ def test_a_report_has_the_step_of_every_checkpoint(folders: Folders, tmp_path: P
     adapter = write_adapter(tmp_path / "lora" / "checkpoint-20", base)
     other = write_adapter(tmp_path / "lora" / "checkpoint-30", base, seed=6)
     (other / "trainer_state.json").write_text(json.dumps({"global_step": 31}))
-    tuned = [full, adapter, f"{folders.base}+{adapter}", other, f"{adapter}+{other}",
-             folders.full, folders.adapter, moved(base, 1)]  # fmt: skip
+    tuned: list[ModelLike] = [
+        full, adapter, f"{folders.base}+{adapter}", other, f"{adapter}+{other}",
+        folders.full, folders.adapter, moved(base, 1),
+    ]  # fmt: skip
     report = measure_overlap(folders.base, tuned)
     assert [model.step for model in report.models] == [
         500, 20, 20, 31, None, None, None, None,

@@ -8,17 +8,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from checkpoints import Folders, llama_tensors, matrices, moved, write_model
 from safetensors.torch import load_file, save_file
 
-import weightlens.survey.overlap as module
 from weightlens.checkpoint.selection import Selection
 from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.overlap import measure_overlap
-from weightlens.survey.result import OverlapReport
+from weightlens.survey.records import matrix_record
+from weightlens.survey.result import MatrixRecord, OverlapReport
 from weightlens.survey.unfinished import Interrupted, Unfinished, unfinished_folder
 from weightlens.survey.work import Step
 
@@ -62,7 +63,9 @@ class Watching:
         return [step.name for step in self.steps if step.name]
 
 
-def interrupted(folders: Folders, place: Unfinished | None, after: int, **settings) -> Interrupted:
+def interrupted(
+    folders: Folders, place: Unfinished | None, after: int, **settings: Any
+) -> Interrupted:
     with pytest.raises(Interrupted) as caught:
         measure_overlap(
             folders.base,
@@ -111,7 +114,7 @@ def test_what_is_left_reads_like_the_whole_run_reads_those_tensors(
 def test_the_next_run_measures_the_rest_and_reads_like_an_uninterrupted_one(
     folders: Folders, place: Unfinished, own_cache: Path, more: bool
 ) -> None:
-    settings = {"more": more, "curves": more}
+    settings: dict[str, Any] = {"more": more, "curves": more}
     whole = measure_overlap(folders.base, [folders.full, folders.adapter], **settings)
     interrupted(folders, place, 5, **settings)
     watching = Watching()
@@ -155,15 +158,15 @@ def test_a_tensor_is_done_in_every_model_or_not_at_all(
     folders: Folders, place: Unfinished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in the second model of the fourth tensor: three are done."""
-    record, calls = module.matrix_record, []
+    calls: list[object] = []
 
-    def counting(*arguments: object, **settings: object) -> object:
+    def counting(*arguments: Any) -> MatrixRecord:
         calls.append(arguments)
         if len(calls) == 8:
             raise KeyboardInterrupt
-        return record(*arguments, **settings)
+        return matrix_record(*arguments)
 
-    monkeypatch.setattr(module, "matrix_record", counting)
+    monkeypatch.setattr("weightlens.survey.overlap.matrix_record", counting)
     assert names_in(interrupted(folders, place, 99).report) == [NAMES[:3]] * 2
 
 
@@ -205,7 +208,7 @@ def test_the_message_names_file_and_count(folders: Folders, place: Unfinished) -
     assert isinstance(interruption, KeyboardInterrupt)
 
 
-def goes_on(folders: Folders, place: Unfinished, **settings) -> bool:
+def goes_on(folders: Folders, place: Unfinished, **settings: Any) -> bool:
     """Whether a run takes what is there; False where it starts anew."""
     watching = Watching()
     tuned = settings.pop("tuned", [folders.full])
@@ -235,11 +238,11 @@ def configured(folder: Path) -> None:
 @pytest.mark.parametrize("change", [rewritten, touched, configured])
 @pytest.mark.parametrize("which", ["base", "full"])
 def test_a_file_that_has_changed_starts_it_anew(
-    folders: Folders, place: Unfinished, which: str, change: Callable[[Path], None]
+    folders: Folders, which: str, change: Callable[[Path], None]
 ) -> None:
-    interrupted(folders, place, 5, tuned=[folders.full])
+    interrupted(folders, Unfinished(), 5, tuned=[folders.full])
     change(getattr(folders, which))
-    assert not goes_on(folders, place)
+    assert not goes_on(folders, Unfinished())
 
 
 @pytest.mark.parametrize(
@@ -253,9 +256,9 @@ def test_a_file_that_has_changed_starts_it_anew(
         {"curves": True},
     ],
 )
-def test_other_settings_start_it_anew(folders: Folders, place: Unfinished, other: dict) -> None:
-    interrupted(folders, place, 5, tuned=[folders.full])
-    assert not goes_on(folders, place, **other)
+def test_other_settings_start_it_anew(folders: Folders, other: dict[str, Any]) -> None:
+    interrupted(folders, Unfinished(), 5, tuned=[folders.full])
+    assert not goes_on(folders, Unfinished(), **other)
 
 
 def test_another_selection_starts_it_anew(folders: Folders, place: Unfinished) -> None:
@@ -301,6 +304,24 @@ def test_a_complete_report_in_the_target_is_not_taken_for_unfinished(
     (tmp_path / "report.json").write_text(whole.to_json())
     assert not goes_on(folders, place)
     assert OverlapReport.from_file(tmp_path / "report.json") == whole
+
+
+@pytest.mark.parametrize("text", ["a whole report", "notes of mine", ""])
+def test_a_target_that_holds_something_else_is_not_written_over(
+    folders: Folders, tmp_path: Path, text: str
+) -> None:
+    """Ctrl-C must not cost an earlier result; what was measured waits in the cache's folder."""
+    target = tmp_path / "report.json"
+    if text == "a whole report":
+        text = measure_overlap(folders.base, [folders.adapter]).to_json()
+    target.write_text(text)
+    interruption = interrupted(folders, Unfinished(target), 5, tuned=[folders.full])
+    assert target.read_text() == text
+    assert interruption.file is not None
+    assert interruption.file.parent == unfinished_folder()
+    assert str(interruption.file) in str(interruption)
+    assert goes_on(folders, Unfinished(target))
+    assert left_in(unfinished_folder()) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"partial": true}', "\udcff"])

@@ -1,6 +1,6 @@
 """The factorisation of a matrix: from the cache, or computed on the path that costs least."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -47,12 +47,10 @@ def factorised(
         found = cache.get(key, matrix)
         if found is not None and _serves(found, wanted):
             return Factorised(found, cached=True)
-    made = factorise_leading(matrix, wanted) if partial else factorise(matrix)
+    made = (factorise_leading(matrix, wanted) if partial else factorise(matrix)).rounded()
     if cache is not None and key is not None:
         cache.put(key, made)
-    rounded = made.rounded()
-    # row by row, as they come from a file: products round by how their operands lie in memory
-    return Factorised(replace(rounded, vectors=rounded.vectors.contiguous()), cached=False)
+    return Factorised(made, cached=False)
 
 
 def _serves(found: Factorisation, wanted: int) -> bool:

@@ -104,11 +104,13 @@ def _dense_parts(
     found: Directions, delta: Float[Tensor, "d e"], delta_gram: Float[Tensor, "d d"]
 ) -> _Parts:
     u = found.short.to(delta_gram.dtype)
+    short = (delta_gram @ u).mul_(u).sum(0)
     along = _along_long(found, delta, u)
     squares = (u.T @ along).square_()
+    long = along.square_().sum(0)
     # a block grows by a row up to the diagonal and a column above it
-    blocks = squares.tril().sum(1) + squares.triu_(1).sum(0)
-    return _Parts((u * (delta_gram @ u)).sum(0), along.square().sum(0), blocks)
+    above = squares.triu(1).sum(0)
+    return _Parts(short, long, squares.tril_().sum(1) + above)
 
 
 def _along_long(
@@ -117,7 +119,8 @@ def _along_long(
     """Δ V = (Δ Wᵀ) U Σ⁻¹, and the tail's columns by its vectors."""
     head = len(found.sigma)
     cross = cross_product(delta, found.wide, dtype=u.dtype)
-    along = (cross @ u[:, :head]) / found.sigma.to(u.dtype)
+    along = (cross @ u[:, :head]).div_(found.sigma.to(u.dtype))
+    del cross
     if head == len(u):
         return along
     return torch.cat([along, delta.double() @ found.tail], dim=1)

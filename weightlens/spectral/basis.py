@@ -28,6 +28,9 @@ ones could not be certified."""
 FLOAT32_ROUNDING = 2.0**-24
 """How far rounding to float32 moves a unit vector at most."""
 
+_COLUMNS = 512
+"""Vectors whose residual is in memory at a time."""
+
 SMALLEST_RATIO = 1e-4
 """σ_k / σ₁ from which the long side's vectors are made as Wᵀ U Σ⁻¹.
 
@@ -115,8 +118,11 @@ class Factorisation:
         return Subspace(u.float(), v.float(), self.energy(k), gap, angle_bound)
 
     def rounded(self) -> "Factorisation":
-        """With vectors that float32 holds: the form in which factorisations are kept."""
-        vectors = self.vectors.float().double()
+        """With vectors that float32 holds: the form in which factorisations are kept.
+
+        Row by row in memory, as they come from a file: products round by how their operands lie.
+        """
+        vectors = self.vectors.float().contiguous().double()
         return replace(self, vectors=vectors, vector_error=FLOAT32_ROUNDING, long=None)
 
     def energy(self, k: int) -> float:
@@ -154,6 +160,8 @@ def factorise(matrix: Float[Tensor, "m n"], *, path: FactorisationPath = "exact"
     gram = short_gram(matrix)
     ascending, vectors = torch.linalg.eigh(gram)
     values, vectors = ascending.clamp(min=0).flip(0), vectors.flip(1)
+    residuals = residual_bounds(gram, values, vectors)
+    del gram
     # forming G in float64 moves it by at most about max(m, n) eps ‖W‖²
     rounding = torch.finfo(torch.float64).eps * max(matrix.shape) * float(values.sum())
     return Factorisation(
@@ -161,7 +169,7 @@ def factorise(matrix: Float[Tensor, "m n"], *, path: FactorisationPath = "exact"
         sigma_squared=values,
         vectors=vectors,
         squared_norm=float(values.sum()),
-        residuals=residual_bounds(gram, values, vectors) + rounding,
+        residuals=residuals + rounding,
         path=path,
     )
 
@@ -176,8 +184,11 @@ def residual_bounds(
     gram: Float[Tensor, "d d"], values: Float[Tensor, "h"], vectors: Float[Tensor, "d h"]
 ) -> Float[Tensor, "h"]:
     """For each k the Frobenius norm of G Û − Û Σ̂² over the leading k vectors."""
-    residual = (gram @ vectors).addcmul_(vectors, values, value=-1)
-    return torch.linalg.vector_norm(residual, dim=0).square().cumsum(0).sqrt()
+    norms = [
+        torch.linalg.vector_norm((gram @ some).addcmul_(some, theirs, value=-1), dim=0)
+        for some, theirs in zip(vectors.split(_COLUMNS, 1), values.split(_COLUMNS), strict=True)
+    ]
+    return torch.cat(norms).square().cumsum(0).sqrt()
 
 
 def random_subspace(m: int, n: int, k: int, generator: torch.Generator) -> Subspace:
