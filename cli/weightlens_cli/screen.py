@@ -1,5 +1,6 @@
 """Where output goes: results to stdout, progress to stderr."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,20 @@ if TYPE_CHECKING:
 
 def console() -> "Console":
     """Standard output. Honours NO_COLOR; where it is no terminal, lines are 120 wide."""
+    width = None if sys.stdout.isatty() else 120
+    return _piped()(width=width, markup=False, emoji=False)
+
+
+def _piped() -> "type[Console]":
+    """rich's console, but a reader that has gone (`| head`) ends the output and not the command."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    return Console(width=width, markup=False, emoji=False)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return Piped
 
 
 @contextmanager

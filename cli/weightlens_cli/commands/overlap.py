@@ -76,12 +76,15 @@ def overlap(
     """
     for target in (json, csv, *(None if at is None else str(at) for at in (html, figure))):
         screen.check_target(target)
+    from weightlens.errors import InputError
     from weightlens.report.overlap_tables import overlap_tables
     from weightlens.report.paper import check_figure
     from weightlens.survey.limits import check_limits, parse_limit
     from weightlens.survey.overlap import measure_overlap
     from weightlens.survey.unfinished import Unfinished
 
+    if json == csv == "-":
+        raise InputError("--json - and --csv -: only one of them can have standard output")
     limits = [parse_limit(text) for text in fail_above or ()]
     if figure is not None:
         check_figure(figure)
