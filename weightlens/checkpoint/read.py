@@ -22,8 +22,6 @@ from weightlens.checkpoint.scaled import (
 )
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
 
-_BLOCK = 1 << 20
-
 TIED = {"lm_head.weight": "model.embed_tokens.weight"}
 """Tensors that a checkpoint may leave out, and the one that stands in for each."""
 
@@ -99,8 +97,11 @@ class Weights(ABC):
 
 
 def all_finite(tensor: Float[Tensor, "..."]) -> bool:
-    """Whether no entry is NaN or Inf; in blocks, as the check makes copies of what it is given."""
-    return all(bool(torch.isfinite(block).all()) for block in tensor.reshape(-1).split(_BLOCK))
+    """Whether no entry is NaN or Inf: the extremes tell, without a copy of the tensor."""
+    if tensor.numel() == 0:
+        return True
+    low, high = torch.aminmax(tensor)
+    return bool(torch.isfinite(low)) and bool(torch.isfinite(high))
 
 
 class StoredWeights(Weights):

@@ -13,7 +13,7 @@ run has used.
 
 import contextlib
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -106,17 +106,17 @@ class FactorCache:
             return
         with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.folder, suffix=".partial")
-            os.close(descriptor)
+            beside = self.folder / f"{key}.{os.getpid()}.{secrets.token_hex(4)}.partial"
             try:
-                save_file(tensors, name, metadata={"weightlens": facts.model_dump_json()})
-                os.chmod(name, 0o666 & ~_umask())
-                size = os.stat(name).st_size
-                if self._has_room(size, self._file(key)):
-                    os.replace(name, self._file(key))
+                beside.touch(mode=0o666, exist_ok=False)
+                allowed = beside.stat().st_mode  # less what the user's umask takes away
+                save_file(tensors, beside, metadata={"weightlens": facts.model_dump_json()})
+                beside.chmod(allowed)
+                if self._has_room(beside.stat().st_size, self._file(key)):
+                    beside.replace(self._file(key))
                     self._used.add(self._file(key))
             finally:
-                Path(name).unlink(missing_ok=True)
+                beside.unlink(missing_ok=True)
 
     def entries(self) -> list[CacheEntry]:
         """Everything that is kept, used longest ago first."""
@@ -237,10 +237,3 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     for name in _TENSORS:
         digest.update(tensors[name].numpy().data)
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    """What the user takes away from the permissions of new files."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -199,7 +199,7 @@ class Survey:
             frame = taken(self.frame, name, in_frame)
         if name in self.base.transposed:
             frame = frame.mT
-        cuts = cuts_of(name, tuple(frame.shape), self.base)
+        cuts = self._cuts(name, tuple(frame.shape))
         bases = [self._factorised(cut, cut.of(frame)) for cut in cuts]
         found = []
         for model in self.models:
@@ -210,6 +210,16 @@ class Survey:
             ])  # fmt: skip
         self.paths.update("cached" if b.cached else b.factorisation.path for b in bases)
         return found
+
+    def _cuts(self, name: str, shape: tuple[int, ...]) -> list[Cut]:
+        """The matrices of a tensor, without the parts that are smaller than the rank asked for."""
+        size = self.extent.size
+        least = size.value if size.by == "rank" else 1
+        return [
+            cut
+            for cut in cuts_of(name, shape, self.base)
+            if cut.rows is None or min(len(cut.rows), shape[1]) >= least
+        ]
 
     def _factorised(self, cut: Cut, matrix: Float[Tensor, "m n"]) -> Factorised:
         try:
