@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.spectral.basis import Factorisation, factorise
-from weightlens.spectral.gram import float32_holds_products, panels, short_gram, wide
+from weightlens.spectral.gram import panels, short_gram, wide
 
 ANGLE_BOUND = 1e-3
 """The largest angle bound with which the partial path's result is taken."""
@@ -32,6 +32,10 @@ SMALLEST_SIDE, LARGEST_SHARE = 512, 1 / 8
 _BLOCK = 16
 _ROUNDS = 6
 _PROBES = 8
+_CHOLESKY_BLOCK = 384
+
+_SMALLEST = 1e-24
+"""Largest squared norm of a row below which, and over whose inverse, float32 is not to be used."""
 
 
 def worthwhile(d: int, k: int) -> bool:
@@ -48,7 +52,7 @@ def factorise_leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation:
     if not 1 <= k <= d:
         raise ValueError(f"rank {k} exceeds min(m, n) = {d}")
     if worthwhile(d, k):
-        found = _leading(matrix, k) if float32_holds_products(matrix) else None
+        found = _leading(matrix, k)
         if found is not None and found.certificate(k)[1] < ANGLE_BOUND:
             return found
         return factorise(matrix, path="fallback")
@@ -59,8 +63,8 @@ def _leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation | None:
     """The leading k, certified or not; None where an eigenvalue seems to be missing, or where
     float32 cannot hold the Gram matrix."""
     gram = short_gram(matrix, dtype=torch.float32)
-    if not torch.isfinite(gram.diagonal().sum()):
-        return None  # squares beyond float32: entries of about 1e19
+    if not _SMALLEST < float(gram.diagonal().max()) < 1 / _SMALLEST:
+        return None  # squares that float32 does not hold, and what is made of them
     found = lanczos(gram, k)
     generator = torch.Generator().manual_seed(0)
     probes = torch.randn(len(gram), _PROBES, generator=generator, dtype=torch.float64).to(gram)
@@ -68,8 +72,9 @@ def _leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation | None:
     vectors = torch.linalg.qr(gram.double() @ found.vectors.double())[0]
     through, back = _twice(wide(matrix), torch.cat([vectors, probes.double()], dim=1))
     rotation, values = _ritz(through[:, :k])
-    vectors, long = vectors @ rotation, (through[:, :k] @ rotation) / values.sqrt()
-    residual = torch.linalg.matrix_norm(back[:, :k] @ rotation - vectors * values, 2)
+    vectors, long = vectors @ rotation, (through[:, :k] @ rotation).div_(values.sqrt())
+    off = (back[:, :k] @ rotation).addcmul_(vectors, values, value=-1)
+    residual = torch.linalg.eigvalsh(off.T @ off)[-1].clamp(min=0).sqrt()
     noise = torch.linalg.vector_norm(back[:, k:] - (gram @ probes).double(), dim=0).max()
     after = float(found.values[k])
     limit = after + 0.1 * float(values[-1] - after)
@@ -118,7 +123,24 @@ def _all_below(
     """Whether G₃₂ − Û Θ Ûᵀ has no eigenvalue above the limit: the limit minus it is positive."""
     shifted = torch.addmm(gram, vectors * values, vectors.T, beta=-1)
     shifted.diagonal().add_(limit)
-    return int(torch.linalg.cholesky_ex(shifted)[1]) == 0
+    return _positive(shifted)
+
+
+def _positive(symmetric: Float[Tensor, "d d"]) -> bool:
+    """Whether a symmetric matrix has a Cholesky factorisation; overwrites it.
+
+    By blocks: torch clears a triangle afterwards, which takes longer than factorising a large one.
+    """
+    for start in range(0, len(symmetric), _CHOLESKY_BLOCK):
+        stop = start + _CHOLESKY_BLOCK
+        factor, failed = torch.linalg.cholesky_ex(symmetric[start:stop, start:stop])
+        if int(failed):
+            return False
+        below, rest = symmetric[stop:, start:stop], symmetric[stop:, stop:]
+        if len(below):
+            solved = torch.linalg.solve_triangular(factor.mT, below, upper=True, left=False)
+            rest.addmm_(solved, solved.T, alpha=-1)
+    return True
 
 
 @dataclass(frozen=True)
