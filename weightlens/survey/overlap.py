@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -156,12 +157,14 @@ class Survey:
         flop = {name: self._flop(name) for name in self.names}
         total, done = sum(flop.values()), sum((flop[name] for name in self.found), 0.0)
         taken, read = len(self.found), 0
-        reads = read_ahead(job for name in left for job in self._jobs(name))
-        for count, name in enumerate(left, start=taken):
-            progress(Step(count, len(flop), name, done, total, read))
-            self.found[name] = self._measured(name, reads)
-            done += flop[name]
-            read += sum(w.infos[name].nbytes for w in self._full_weights(name))
+        jobs = (job for name in left for job in self._jobs(name))
+        # closed here: left to the collector, it could end in the very thread that it waits for
+        with closing(read_ahead(jobs)) as reads:
+            for count, name in enumerate(left, start=taken):
+                progress(Step(count, len(flop), name, done, total, read))
+                self.found[name] = self._measured(name, reads)
+                done += flop[name]
+                read += sum(w.infos[name].nbytes for w in self._full_weights(name))
         progress(Step(len(flop), len(flop), "", total, total, read))
 
     def report(self, *, partial: bool = False) -> OverlapReport:

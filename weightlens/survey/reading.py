@@ -5,7 +5,7 @@ measurement for the same cores (threads of two teams that wait for each other qu
 an eigendecomposition).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,10 +23,11 @@ from weightlens.overlap.rounding import rounding_energy
 T = TypeVar("T")
 
 
-def read_ahead(jobs: Iterator[Callable[[], T]]) -> Iterator[T]:
+def read_ahead(jobs: Iterator[Callable[[], T]]) -> Generator[T, None, None]:
     """The results of the jobs in order, each begun while the one before it is used.
 
-    What a job raises is raised in its turn. A caller that stops early waits for one job at most.
+    What a job raises is raised in its turn. A caller that stops early closes the generator, and
+    waits for one job at most.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reading") as reader:
         coming = _submitted(reader, jobs)
