@@ -92,18 +92,8 @@ def measure_overlap(
         fingerprint=fingerprint([base, *tuned, control], settings),
     )
     survey.check()
-    earlier = unfinished.find(survey.fingerprint) if unfinished else None
-    if earlier is not None:
-        survey.take(earlier)
     with exact_arithmetic():
-        try:
-            survey.run(progress)
-        except KeyboardInterrupt:
-            report = survey.report(partial=True)
-            raise Interrupted(report, unfinished.leave(report) if unfinished else None) from None
-    if unfinished is not None:
-        unfinished.forget(survey.fingerprint)
-    return survey.report()
+        return survey.finished(unfinished, progress)
 
 
 @dataclass
@@ -141,6 +131,20 @@ class Survey:
             raise InputError(
                 f"{self.base.label}: no matrix left to measure; check --include and --exclude"
             )
+
+    def finished(self, unfinished: Unfinished | None, progress: Progress) -> OverlapReport:
+        """The whole report, from where an interrupted run stopped. Raises Interrupted on Ctrl-C."""
+        earlier = unfinished.find(self.fingerprint) if unfinished else None
+        if earlier is not None:
+            self.take(earlier)
+        try:
+            self.run(progress)
+        except KeyboardInterrupt:
+            report = self.report(partial=True)
+            raise Interrupted(report, unfinished.leave(report) if unfinished else None) from None
+        if unfinished is not None:
+            unfinished.forget(self.fingerprint)
+        return self.report()
 
     def take(self, earlier: OverlapReport) -> None:
         """Takes what an earlier run has measured."""
