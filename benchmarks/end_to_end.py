@@ -11,44 +11,17 @@ took, beside what a plain product of matrices reaches with the same threads.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from launching import launched
 from safetensors.torch import save_file
+from shapes import MODELS, Shape
 from timing import median_seconds, table
 
 from weightlens.survey.work import dense_flop, factorisation_flop
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of a decoder: hidden size, rows of keys and values, MLP size, layers, vocabulary."""
-
-    hidden: int
-    kv: int
-    mlp: int
-    layers: int
-    vocabulary: int
-
-    def matrices(self) -> dict[str, tuple[int, int]]:
-        """One layer's matrices."""
-        h, kv, f = self.hidden, self.kv, self.mlp
-        return {
-            "self_attn.q_proj": (h, h), "self_attn.k_proj": (kv, h), "self_attn.v_proj": (kv, h),
-            "self_attn.o_proj": (h, h), "mlp.gate_proj": (f, h), "mlp.up_proj": (f, h),
-            "mlp.down_proj": (h, f),
-        }  # fmt: skip
-
-
-MODELS = {
-    "qwen2.5-0.5b": Shape(896, 128, 4864, 24, 151_936),
-    "qwen2.5-1.5b": Shape(1536, 256, 8960, 28, 151_936),
-    "llama-3.1-8b": Shape(4096, 1024, 14336, 32, 128_256),
-}
 
 
 def write_pair(folder: Path, shape: Shape, layers: int, generator: torch.Generator) -> int:
@@ -73,27 +46,12 @@ def write_pair(folder: Path, shape: Shape, layers: int, generator: torch.Generat
     return sum(t.numel() for t in base.values())
 
 
-_LAUNCHER = """
-import json, os, subprocess, sys, time
-began = time.perf_counter()
-child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(child.pid, 0)
-print(json.dumps([status, time.perf_counter() - began, usage.ru_maxrss / 1e3]))
-"""
-"""A process counts the memory of the one that it was forked from: this one is small."""
-
-
 def run(folder: Path, threads: int, *options: str) -> tuple[float, float]:
     """(seconds, peak MB) of one command."""
     command = [str(Path(sys.executable).with_name("weightlens")), "overlap", "base", "tuned"]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "WEIGHTLENS_CACHE": "cache"}
-    output = subprocess.check_output(
-        [sys.executable, "-c", _LAUNCHER, *command, *options], cwd=folder, env=environment
-    )
-    status, seconds, peak = json.loads(output)
-    if status:
-        raise SystemExit(f"the command failed with status {status}")
-    return seconds, peak
+    taken = launched([*command, *options], folder, environment)
+    return taken.seconds, taken.peak
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 HIDDEN, MIDDLE, LAYERS, VOCABULARY = 24, 40, 2, 32
@@ -94,6 +94,26 @@ def write_model(folder: Path, tensors: Mapping[str, Tensor], *, shards: int = 1)
         weight_map |= dict.fromkeys(part, file)
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def pickle_model(folder: Path, *, shards: int = 1, name: str = "pytorch_model") -> Path:
+    """Puts the weights of a folder into pickles, in the place of its safetensors."""
+    tensors: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(file)
+        file.unlink()
+    if shards == 1:
+        torch.save(tensors, folder / f"{name}.bin")
+        return folder
+    names, weight_map = list(tensors), {}
+    for i in range(shards):
+        shard = f"{name}-{i + 1:05d}-of-{shards:05d}.bin"
+        part = {n: tensors[n] for n in names[i::shards]}
+        torch.save(part, folder / shard)
+        weight_map |= dict.fromkeys(part, shard)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / f"{name}.bin.index.json").write_text(json.dumps(index))
     return folder
 
 

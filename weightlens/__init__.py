@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from weightlens.evaluate.result import EvalReport
     from weightlens.evaluate.run import Settings, evaluate_models
     from weightlens.merge.engine import merge_state_dicts, run_merge
+    from weightlens.merge.extract import extract_adapter
+    from weightlens.merge.extract_record import ExtractReport
     from weightlens.merge.record import MergeReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
+    from weightlens.spectral.lowrank import Truncation
     from weightlens.spectral.rank import SubspaceSize
     from weightlens.survey.callback import OverlapCallback
     from weightlens.survey.compare import compare_models
@@ -31,15 +34,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EvalReport": "weightlens.evaluate.result",
+    "ExtractReport": "weightlens.merge.extract_record",
     "MergeReport": "weightlens.merge.record",
     "OverlapCallback": "weightlens.survey.callback",
     "OverlapReport": "weightlens.survey.result",
     "Selection": "weightlens.checkpoint.selection",
     "Settings": "weightlens.evaluate.run",
     "SubspaceSize": "weightlens.spectral.rank",
+    "Truncation": "weightlens.spectral.lowrank",
     "WeightlensError": "weightlens.errors",
     "compare_models": "weightlens.survey.compare",
     "evaluate_models": "weightlens.evaluate.run",
+    "extract_adapter": "weightlens.merge.extract",
     "inspect_model": "weightlens.survey.inspect",
     "measure_overlap": "weightlens.survey.overlap",
     "merge_state_dicts": "weightlens.merge.engine",
@@ -50,16 +56,19 @@ _HOMES = {
 
 __all__ = [
     "EvalReport",
+    "ExtractReport",
     "MergeReport",
     "OverlapCallback",
     "OverlapReport",
     "Selection",
     "Settings",
     "SubspaceSize",
+    "Truncation",
     "WeightlensError",
     "__version__",
     "compare_models",
     "evaluate_models",
+    "extract_adapter",
     "inspect_model",
     "measure_overlap",
     "merge_state_dicts",

@@ -9,6 +9,7 @@ from weightlens_cli.commands.cache import cache
 from weightlens_cli.commands.compare import compare
 from weightlens_cli.commands.demo import demo
 from weightlens_cli.commands.evaluate import evaluate
+from weightlens_cli.commands.extract import extract
 from weightlens_cli.commands.inspect import inspect
 from weightlens_cli.commands.merge import merge
 from weightlens_cli.commands.overlap import overlap
@@ -51,5 +52,6 @@ app.command("inspect")(reported(inspect))
 app.command("overlap")(reported(overlap))
 app.command("compare")(reported(compare))
 app.command("merge")(reported(merge))
+app.command("extract")(reported(extract))
 app.command("eval")(reported(evaluate))
 app.add_typer(cache, name="cache")

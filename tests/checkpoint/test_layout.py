@@ -148,5 +148,5 @@ def test_an_index_cannot_leave_its_folder(tmp_path: Path, shard: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"weight_map": 3}', "{"])
 def test_a_damaged_index_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(text)
-    with pytest.raises(CheckpointError, match="not a safetensors index"):
+    with pytest.raises(CheckpointError, match="not an index of shards"):
         scan_folder(tmp_path)

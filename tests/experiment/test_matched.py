@@ -27,7 +27,7 @@ def test_a_refusal_that_never_comes_is_told() -> None:
 @pytest.mark.parametrize("variant", [SCALING, *STRIPS], ids=lambda v: v.name)
 def test_recipes_of_the_demo_say_what_they_mean(variant: Variant) -> None:
     resolution = parse_recipe(variant.recipe(0.671875, "b", "t", out_dtype="bfloat16"))
-    assert resolution.method.weight == (0.671875,)  # type: ignore[attr-defined]
+    assert resolution.method().weight == (0.671875,)  # type: ignore[attr-defined]
     assert [t.side for t in resolution.transforms] == variant.name.split()[1:2] * bool(
         variant.strip
     )

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 
 from weightlens.errors import ModelNotFound
@@ -62,42 +61,11 @@ def test_a_path_that_exists_wins_over_hub_ids_in_a_sum(
     assert resolve("base+1+adapter").folders == (Path("base+1"), Path("adapter"))
 
 
-def test_every_term_of_a_sum_may_come_from_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
-    monkeypatch.setattr(
-        huggingface_hub, "snapshot_download",
-        lambda repo, *, revision, allow_patterns: f"/cache/{repo}/commit-{revision}",
-    )  # fmt: skip
-    found = resolve("org/base@v1+mine+org/lora@v2")
-    assert found.commits == ("commit-v1", None, "commit-v2")
-    assert found.folders == (
-        Path("/cache/org/base/commit-v1"), Path("mine"), Path("/cache/org/lora/commit-v2"),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("rest", ["./no where", "", "+"])
 def test_the_part_of_a_sum_that_is_missing_is_named(tmp_path: Path, rest: str) -> None:
     (tmp_path / "base+1").mkdir()
     with pytest.raises(ModelNotFound, match=rf"^'{re.escape(rest)}' in .*: no such folder"):
         resolve(f"{tmp_path / 'base+1'}+{rest}")
-
-
-def test_a_hub_id_is_downloaded_at_its_revision(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, object] = {}
-
-    def download(repo: str, **settings: object) -> str:
-        asked.update(settings, repo=repo)
-        return str(tmp_path / "0123abc")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    found = resolve("org/model@v1.2")
-    assert (asked["repo"], asked["revision"]) == ("org/model", "v1.2")
-    assert (found.label, found.commits) == ("org/model@v1.2", ("0123abc",))
 
 
 @pytest.mark.parametrize("reference", ["org/absent", "org/absent@main", "./nowhere", "a b", ""])

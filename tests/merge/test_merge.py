@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.read import FolderWeights
 from weightlens.errors import InputError, NonFiniteTensor, OutputError, TensorMissing
-from weightlens.merge import engine
+from weightlens.merge import running
 from weightlens.merge.engine import merge_state_dicts, run_merge
 from weightlens.merge.record import MergeReport, summarise_strips
 from weightlens.merge.resolution import parse_recipe
@@ -115,7 +115,7 @@ def test_the_block_size_changes_no_bit(
 ) -> None:
     recipe = task_arithmetic(folders, folders.full, weight=0.37)
     whole, _ = merged(tmp_path, recipe, "whole")
-    monkeypatch.setattr(engine, "BLOCK", 37)
+    monkeypatch.setattr(running, "BLOCK", 37)
     blocks, _ = merged(tmp_path, recipe, "blocks")
     assert all(torch.equal(whole[n], blocks[n]) for n in whole)
 

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from weightlens.checkpoint.layout import TensorInfo, read_header
 from weightlens.checkpoint.lora_settings import read_settings
+from weightlens.checkpoint.pickled import PickledWeights, read_pickle
 from weightlens.checkpoint.read import TIED, FolderWeights, Weights
+from weightlens.checkpoint.weight_files import ADAPTER_FILE, PICKLED_ADAPTER, is_pickled_adapter
 from weightlens.delta import Factored
 from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
 
 CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+WEIGHTS_FILE = ADAPTER_FILE
 
 _PREFIX = "base_model.model."
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?$")
@@ -38,14 +40,13 @@ class Adapter:
     factored delta of the same name goes on top of them.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises CheckpointError for a damaged folder, UnsupportedTensor for what is not LoRA."""
+    def __init__(self, folder: Path, weights: Weights | None = None) -> None:
+        """weights: those of the factors, unless they are the folder's own.
+
+        Raises CheckpointError for a damaged folder, UnsupportedTensor for what is not LoRA."""
         self.folder = folder
         self.settings = read_settings(folder / CONFIG_FILE)
-        file = folder / WEIGHTS_FILE
-        if not file.is_file():
-            raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
-        self._weights: Weights = FolderWeights(folder, read_header(file))
+        self._weights = _open_factors(folder) if weights is None else weights
         self._factors: dict[str, dict[str, str]] = {}
         self._magnitudes: dict[str, str] = {}
         self.replaced: dict[str, str] = {}
@@ -53,9 +54,13 @@ class Adapter:
             self._sort_in(stored)
         for module, sides in self._factors.items():
             if module in self._magnitudes and "lora_embedding_" in next(iter(sides.values())):
-                raise UnsupportedTensor(f"{file}: DoRA on embeddings ({module}) is not understood")
+                raise UnsupportedTensor(
+                    f"{folder}: DoRA on embeddings ({module}) is not understood"
+                )
             if set(sides) != {"A", "B"}:
-                raise CheckpointError(f"{file}: {module} has lora_{min(sides)} but not its partner")
+                raise CheckpointError(
+                    f"{folder}: {module} has lora_{min(sides)} but not its partner"
+                )
 
     def _sort_in(self, stored: str) -> None:
         # PEFT says base_layer where it saves the weight below an adapter as well
@@ -148,6 +153,14 @@ class Adapter:
                     f"{self.folder}: changes {name} as {_times(shape)}, but it is "
                     f"{_times(info.shape)} in {base.label}{made_for}"
                 )
+
+
+def _open_factors(folder: Path) -> Weights:
+    if (folder / WEIGHTS_FILE).is_file():
+        return FolderWeights(folder, read_header(folder / WEIGHTS_FILE))
+    if is_pickled_adapter(folder):
+        return PickledWeights(folder, read_pickle(folder / PICKLED_ADAPTER))
+    raise CheckpointError(f"{folder}: {WEIGHTS_FILE} is missing")
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -2,11 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
-from weightlens.checkpoint.config import CONFIG_FILE, read_config, without_quantisation
+from weightlens.checkpoint.chat import is_of_tokenizer, set_chat_template
+from weightlens.checkpoint.config import (
+    CONFIG_FILE,
+    read_config,
+    with_changes,
+    without_quantisation,
+)
+from weightlens.checkpoint.weight_files import hashed_files
 
 _KEPT = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
 _LEFT_OUT = ("adapter_config.json", "weightlens.json", "trainer_state.json", "README",
@@ -26,19 +36,36 @@ def companions(folder: Path) -> list[Path]:
     ]
 
 
-def copy_companions(folder: Path, out: Path, *, dtype: torch.dtype | None) -> None:
+def copy_companions(
+    folder: Path,
+    out: Path,
+    *,
+    dtype: torch.dtype | None,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    tokenizer: Path | None = None,
+    chat_template: str | None = None,
+) -> None:
     """Copies them for weights in full precision: config.json without the description of a
-    quantisation, and with the dtype written where one is given.
+    quantisation, with the dtype written where one is given, and with other changes.
 
-    Raises CheckpointError where config.json is no JSON.
+    tokenizer: the folder that the tokenizer comes from, where it is another one. chat_template: put
+    in the place of the tokenizer's own. Raises CheckpointError where config.json is no JSON.
     """
+    other = tokenizer is not None and tokenizer != folder
     for file in companions(folder):
-        shutil.copyfile(file, out / file.name)
-    templates = folder / "additional_chat_templates"
+        if not (other and is_of_tokenizer(file.name)):
+            shutil.copyfile(file, out / file.name)
+    words = tokenizer if other and tokenizer is not None else folder
+    for file in companions(words) if other else []:
+        if is_of_tokenizer(file.name):
+            shutil.copyfile(file, out / file.name)
+    templates = words / "additional_chat_templates"
     if templates.is_dir():
         shutil.copytree(templates, out / templates.name)
+    if chat_template is not None:
+        set_chat_template(out, chat_template)
     config = read_config(folder)
-    written = without_quantisation(config)
+    written = with_changes(without_quantisation(config), changes)
     if dtype is not None and (folder / CONFIG_FILE).exists():
         key = "torch_dtype" if "torch_dtype" in config else "dtype"
         written[key] = str(dtype).removeprefix("torch.")
@@ -48,11 +75,12 @@ def copy_companions(folder: Path, out: Path, *, dtype: torch.dtype | None) -> No
 
 
 def content_hash(folder: Path) -> str:
-    """xxh3-128 over names and bytes of a folder's safetensors files, in order of their names."""
+    """xxh3-128 over names and bytes of a folder's safetensors files, or of its pickles where the
+    weights are read from those, in order of their names."""
     import xxhash
 
     digest = xxhash.xxh3_128()
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in hashed_files(folder):
         digest.update(file.name.encode())
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 24):

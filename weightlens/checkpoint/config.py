@@ -1,7 +1,7 @@
 """What config.json says about a checkpoint: its architecture, and how its weights are quantised."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ CONFIG_FILE = "config.json"
 
 _QUANTISATION = ("quantization_config", "compression_config")
 """Keys under which it is described; the second in early compressed-tensors checkpoints."""
+
+_DEPTH = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""What architectures call the number of layers."""
 
 _NESTED = "text_config"
 """Where a multimodal model keeps the configuration of its language model."""
@@ -74,3 +77,33 @@ def without_quantisation(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(nested := plain.get(_NESTED), dict):
         plain[_NESTED] = {key: v for key, v in nested.items() if key not in _QUANTISATION}
     return plain
+
+
+def stacked_layers(config: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]:
+    """What changes in the language model's configuration when it is made of these layers of its
+    own, in this order: their number, and lists with one entry for each layer (`layer_types`)."""
+    settings = text_config(config)
+    changes: dict[str, Any] = {}
+    for key in _DEPTH:
+        depth = settings.get(key)
+        if not isinstance(depth, int):
+            continue
+        changes[key] = len(taken)
+        for name, value in settings.items():
+            if isinstance(value, list) and len(value) == depth and max(taken) < depth:
+                changes[name] = [value[layer] for layer in taken]
+    return changes
+
+
+def with_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with other values of the language model's keys, wherever those stand."""
+    changed = dict(config)
+    nested = changed.get(_NESTED)
+    for key, value in changes.items():
+        if isinstance(nested, dict) and key in nested:
+            nested = nested | {key: value}
+        if key in changed or not isinstance(nested, dict):
+            changed[key] = value
+    if isinstance(nested, dict):
+        changed[_NESTED] = nested
+    return changed

@@ -7,10 +7,14 @@ bytes. Every number in the header is checked against the file before anything is
 import json
 import math
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from weightlens.errors import CheckpointError, UnsupportedTensor
+
+T = TypeVar("T")
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -54,7 +58,7 @@ def scan_folder(folder: Path) -> dict[str, Entry]:
     names files outside the folder or tensors that are not where it says.
     """
     if (folder / INDEX_FILE).is_file():
-        return _scan_shards(folder)
+        return scan_shards(folder / INDEX_FILE, read_header)
     if (folder / SINGLE_FILE).is_file():
         return read_header(folder / SINGLE_FILE)
     others = sorted(folder.glob("*.safetensors"))
@@ -68,26 +72,30 @@ def scan_folder(folder: Path) -> dict[str, Entry]:
     raise CheckpointError(f"{folder}: no safetensors weights in this folder{hint}")
 
 
-def _scan_shards(folder: Path) -> dict[str, Entry]:
-    index = folder / INDEX_FILE
+def scan_shards(index: Path, read: Callable[[Path], Mapping[str, T]]) -> dict[str, T]:
+    """What an index lists, in its order, out of the shards beside it.
+
+    read: what a shard holds, by name. Raises CheckpointError for a damaged index, a shard that is
+    missing or outside the folder, and a tensor that is not where the index says.
+    """
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = {str(name): str(shard) for name, shard in weight_map.items()}
     except (OSError, *_DAMAGED) as error:
-        raise CheckpointError(f"{index}: not a safetensors index ({error})") from error
-    headers: dict[str, dict[str, Entry]] = {}
+        raise CheckpointError(f"{index}: not an index of shards ({error})") from error
+    folder, held = index.parent, {}
     for shard in sorted(set(shards.values())):
         if Path(shard).name != shard:
             raise CheckpointError(f"{index}: shard {shard!r} lies outside the folder")
         if not (folder / shard).is_file():
             raise CheckpointError(f"{folder}: shard {shard} is missing; the index names it")
-        headers[shard] = read_header(folder / shard)
+        held[shard] = read(folder / shard)
     for name, shard in shards.items():
-        if name not in headers[shard]:
+        if name not in held[shard]:
             raise CheckpointError(
                 f"{folder / shard}: tensor {name} is not in it; the index says so"
             )
-    return {name: headers[shard][name] for name, shard in shards.items()}
+    return {name: held[shard][name] for name, shard in shards.items()}
 
 
 def read_header(file: Path) -> dict[str, Entry]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor
 from weightlens.checkpoint.adapter import Adapter, is_adapter
 from weightlens.checkpoint.adapter_sum import NO_ADAPTERS, AdapterSum
 from weightlens.checkpoint.layout import TensorInfo
+from weightlens.checkpoint.pickled import PickledWeights
 from weightlens.checkpoint.read import TIED, FolderWeights, Weights
+from weightlens.checkpoint.remote import RemoteTensors, RemoteWeights
+from weightlens.checkpoint.weight_files import is_pickled
 from weightlens.delta import Delta, Dense, added
 from weightlens.errors import CheckpointError, ShapeMismatch, TensorMissing
 
@@ -112,6 +116,9 @@ def base_weights(model: Model) -> Weights:
     return AppliedWeights(model)
 
 
+NOTHING_REMOTE: Mapping[Path, RemoteTensors] = MappingProxyType({})
+
+
 def open_model(
     path: Path,
     *,
@@ -119,25 +126,50 @@ def open_model(
     label: str | None = None,
     base: Weights | None = None,
     read_as: torch.dtype | None = None,
+    remote: Mapping[Path, RemoteTensors] = NOTHING_REMOTE,
 ) -> Model:
     """A model from a folder: full weights, or an adapter where the folder holds one.
 
     adapters: further folders with adapters to put on top; where the first is the folder of `base`,
     the model shares its weights and its deltas stay factored. read_as: the type that full weights
-    are rounded to as they are read. Reads headers only. Raises CheckpointError for damaged folders
-    and for full weights where an adapter belongs, UnsupportedTensor for adapters that do not add
-    up.
+    are rounded to as they are read. remote: the tensors of folders that hold all but the weights,
+    by folder; such a model can be planned with, and not read. Reads headers only, and what is
+    beside the numbers in pickles. Raises CheckpointError for damaged folders and for full weights
+    where an adapter belongs, UnsupportedTensor for adapters that do not add up and for pickles
+    that hold more than tensors.
     """
     label = label or str(path)
     for folder in adapters:
         if not is_adapter(folder):
             raise CheckpointError(f"{folder}: holds no PEFT adapter (adapter_config.json)")
+    above = AdapterSum([_open_adapter(folder, remote) for folder in adapters])
     if is_adapter(path):
-        return Model(label, None, AdapterSum([Adapter(folder) for folder in (path, *adapters)]))
-    above = AdapterSum([Adapter(folder) for folder in adapters])
-    shared = isinstance(base, FolderWeights) and base.folder.resolve() == path.resolve()
-    weights = base if above and shared else FolderWeights(path, read_as=read_as)
-    return Model(label, weights, above)
+        return Model(label, None, AdapterSum([_open_adapter(path, remote), *above.parts]))
+    if above and base is not None and _same_folder(base.folder, path):
+        return Model(label, base, above)
+    if path in remote:
+        return Model(label, RemoteWeights(path, remote[path], label=label, read_as=read_as), above)
+    return Model(label, open_weights(path, read_as=read_as), above)
+
+
+def open_weights(folder: Path, *, read_as: torch.dtype | None = None) -> Weights:
+    """Full weights, in whichever form the folder has them; safetensors win over pickles.
+
+    read_as, errors: those of `open_model`.
+    """
+    if is_pickled(folder):
+        return PickledWeights(folder, read_as=read_as)
+    return FolderWeights(folder, read_as=read_as)
+
+
+def _same_folder(one: Path | None, other: Path) -> bool:
+    return one is not None and one.resolve() == other.resolve()
+
+
+def _open_adapter(folder: Path, remote: Mapping[Path, RemoteTensors]) -> Adapter:
+    if folder in remote:
+        return Adapter(folder, RemoteWeights(folder, remote[folder], label=str(folder)))
+    return Adapter(folder)
 
 
 def check_same_tensors(base: Weights, other: Weights, *, vocabulary: Collection[str] = ()) -> None:

@@ -24,6 +24,31 @@ class Place:
     expert: int | None
 
 
+@dataclass(frozen=True)
+class Layered:
+    """A tensor's name around the number of its layer."""
+
+    before: str
+    layer: int
+    after: str
+
+    def at(self, layer: int) -> str:
+        """The name of the same tensor of another layer."""
+        return f"{self.before}{layer}{self.after}"
+
+
+def layered(name: str) -> Layered | None:
+    """The parts of the name of a layer's tensor; None outside the stacks of layers.
+
+    Tensors of one stack have the same `before`.
+    """
+    found = _LAYER.search(name)
+    if found is None:
+        return None
+    first, last = found.span("layer")
+    return Layered(name[:first], int(found["layer"]), name[last:])
+
+
 def place_of(name: str) -> Place:
     """Layer, module and expert of a tensor; the layer is None outside the stack of layers."""
     stem = name.removesuffix(".weight")

@@ -30,6 +30,8 @@ class Weights(ABC):
     """Named tensors whose shapes are known before any is read."""
 
     label: str
+    folder: Path | None = None
+    """Where config.json and the weights lie; None for a state dict and for sums."""
     read_as: torch.dtype | None = None
     """The type that tensors are rounded to as they are read; None for as stored."""
     transposed: frozenset[str] = frozenset()
@@ -194,7 +196,7 @@ class FolderWeights(StoredWeights):
     ) -> None:
         """Raises what `scan_folder` raises, unless the tensors are given; CheckpointError for a
         damaged config.json, UnsupportedTensor for weights in a packed form."""
-        self.folder = folder
+        self.folder: Path = folder
         self._tensors = dict(scan_folder(folder) if tensors is None else tensors)
         saved = {name: tensor.info for name, tensor in self._tensors.items()}
         super().__init__(saved, str(folder), config=read_config(folder), read_as=read_as)

@@ -9,6 +9,7 @@ killed is gone on with by the next one.
 import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -60,6 +61,7 @@ class CheckpointWriter:
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
         self._digests: dict[str, xxhash.xxh3_128] = {}
         self._unsynced = 0
+        self._lock = Lock()
 
     def __enter__(self) -> "CheckpointWriter":
         """Allocates every shard and writes the headers, or finds them, and what is finished.
@@ -109,7 +111,8 @@ class CheckpointWriter:
         """Writes a tensor, or the block of its flattened entries that begins at `start`.
 
         It must have the planned dtype already: there is one cast, and it is the caller's. With a
-        plan, the blocks of one tensor come in order. Raises OutputError where the disk is full.
+        plan, the blocks of one tensor come in order; different tensors may come from different
+        threads. Raises OutputError where the disk is full.
         """
         info = self._infos[name]
         assert tensor.dtype == info.dtype, (name, tensor.dtype, info.dtype)
@@ -120,9 +123,10 @@ class CheckpointWriter:
             self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
         self._files.write(name, raw, at=at)
         self._pending[name] -= len(raw)
-        self._unsynced += len(raw)
-        if self._unsynced >= SYNC_BYTES and self._journal is not None:
-            self._sync()
+        with self._lock:
+            self._unsynced += len(raw)
+            if self._unsynced >= SYNC_BYTES and self._journal is not None:
+                self._sync()
 
     def _sync(self) -> None:
         self._files.sync()
@@ -135,7 +139,8 @@ class CheckpointWriter:
         assert not self._pending[name], f"{name}: not written in full"
         if self._journal is not None:
             digest = self._digests.pop(name, None) or xxhash.xxh3_128()
-            self._journal.append(name, digest.hexdigest(), notes)
+            with self._lock:
+                self._journal.append(name, digest.hexdigest(), notes)
 
     def verify(self) -> None:
         """Reads every tensor back from the disk. Needs a plan.

@@ -16,22 +16,19 @@ from weightlens.merge.plan import Plan
 from weightlens.merge.resolution import Resolution
 from weightlens.version import VERSION
 
-_FILES = (".safetensors", ".json")
+_FILES = (".safetensors", ".bin", ".json")
 
 
-def plan_hash(
-    plan: Plan, resolution: Resolution, models: Sequence[Resolved | None], *, seed: int
-) -> str:
-    """xxh3-128 in hexadecimal. models: the base, None without one, and the sources in order."""
+def plan_hash(plan: Plan, models: Sequence[Resolved], *, seed: int) -> str:
+    """xxh3-128 in hexadecimal. models: in the order in which the recipe names them."""
     facts = {
         "weightlens": VERSION,
         "torch": torch.__version__,
         "seed": seed,
-        "recipe": _recipe(resolution),
+        "recipe": _recipe(plan.resolution),
         "jobs": [(job.name, job.kind, job.info.shape, str(job.info.dtype)) for job in plan.jobs],
         "models": [
-            at and (at.label, at.commits, [_files(folder) for folder in at.folders])
-            for at in models
+            (at.label, at.commits, [_files(folder) for folder in at.folders]) for at in models
         ],
     }
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
@@ -40,10 +37,8 @@ def plan_hash(
 def _recipe(resolution: Resolution) -> dict[str, object]:
     """What the recipe comes to; its comments and its layout do not count."""
     return {
-        "read": resolution.recipe.dtype,
-        "sources": [source.model_dump() for source in resolution.sources],
+        "recipe": resolution.recipe.model_dump(mode="json"),
         "transforms": [transform.model_dump() for transform in resolution.transforms],
-        "method": resolution.method.model_dump(),
     }
 
 

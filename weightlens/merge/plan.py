@@ -4,48 +4,37 @@ Everything that can be wrong is an error here, before a byte of weights is read.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import torch
-
+from weightlens.checkpoint.config import stacked_layers
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.model import Model, base_weights
 from weightlens.checkpoint.partial import bytes_held
-from weightlens.checkpoint.read import TIED, Weights
-from weightlens.errors import OutputError, RecipeError, TensorMissing
-from weightlens.merge.method import MergeMethod, Pointwise
+from weightlens.checkpoint.read import Weights
+from weightlens.errors import OutputError
+from weightlens.merge.jobs import Job, JobMaker, Source, check_sources
 from weightlens.merge.resolution import Resolution
-from weightlens.merge.transforms import Strip
+from weightlens.merge.streaming import CHUNK
 
-JobKind = Literal["copy", "stream", "matrix"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One output tensor.
-
-    copy: the base's own (integer buffers). stream: pointwise, in blocks. matrix: whole tensors,
-    for transforms and for deltas that come as factors.
-    """
-
-    name: str
-    kind: JobKind
-    info: TensorInfo
-    transforms: tuple[Strip, ...] = ()
+AT_REST = 330e6
+"""Bytes that Python, torch and this program take before a tensor is read (measured)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sources, method and jobs of one merge. base: what deltas refer to, and names come from."""
+    """What one merge comes to.
 
-    base: Weights
-    sources: tuple[Model, ...]
-    method: MergeMethod
+    sources: by the names in the recipe; home: where names, config and tokenizer come from: the
+    base, or the first model listed. config: what changes in config.json.
+    """
+
+    resolution: Resolution
+    sources: Mapping[str, Source]
+    home: Source
     jobs: tuple[Job, ...]
-    read_dtype: torch.dtype | None
+    config: Mapping[str, Any]
 
     @property
     def infos(self) -> dict[str, TensorInfo]:
@@ -57,64 +46,49 @@ class Plan:
         """Size of the output's weights."""
         return sum(job.info.nbytes for job in self.jobs)
 
+    @property
+    def bytes_read(self) -> int:
+        """Size of all tensors that go in, each counted once; a second pass reads some again."""
+        seen = {(i.source.label, i.name): i.info.nbytes for j in self.jobs for i in j.all_inputs}
+        return sum(seen.values())
 
-def make_plan(
-    resolution: Resolution,
-    base: Model | None,
-    sources: Sequence[Model],
-    is_matrix: Mapping[str, bool] | None = None,
-) -> Plan:
-    """Checks every source against the base (or against the first source) and lists the jobs.
+    def peak_memory(self, workers: int) -> int:
+        """About how many bytes the merge will take at most."""
+        streams = [j for j in self.jobs if j.kind == "stream"]
+        widest = max((_block_bytes(job) for job in streams), default=0)
+        matrix = max((_matrix_bytes(job) for job in self.jobs if job.kind == "matrix"), default=0)
+        return int(AT_REST + max(workers * widest, matrix))
 
-    is_matrix: which tensors transforms apply to, by name. Raises TensorMissing, ShapeMismatch,
-    AdapterMismatch, RecipeError.
+
+def make_plan(resolution: Resolution, sources: Mapping[str, Source]) -> Plan:
+    """Checks every source against the recipe and lists the jobs.
+
+    Raises TensorMissing, ShapeMismatch, AdapterMismatch, RecipeError.
     """
-    reference = base_weights(base) if base is not None else base_weights(sources[0])
-    for source in sources:
-        if resolution.method.space == "weights" and base is None and source.weights is None:
-            raise RecipeError(f"{source.label}: is an adapter; {resolution.method.method} of "
-                              "adapters needs a base_model")  # fmt: skip
-        source.check_against(reference)
-        _check_tied_heads(reference, source)
-    jobs = tuple(
-        _job(name, info, resolution, sources, (is_matrix or {}).get(name, False))
-        for name, info in reference.infos.items()
-    )
-    return Plan(reference, tuple(sources), resolution.method, jobs, resolution.recipe.read_dtype)
+    check_sources(resolution, sources)
+    jobs = tuple(JobMaker(resolution, sources).jobs())
+    first = resolution.groups[0]
+    home = sources[resolution.recipe.base_model or first.sources[0].model]
+    return Plan(resolution, sources, home, jobs, _config_changes(resolution, home.weights, jobs))
 
 
-def _check_tied_heads(reference: Weights, source: Model) -> None:
-    """Raises TensorMissing where a source's own head would be lost in an output that ties it."""
-    weights = source.weights
-    if weights is None:
-        return
-    for head, embedding in TIED.items():
-        if head in weights.infos and head not in reference.infos:
-            same = embedding in weights.infos and torch.equal(
-                weights.stored(head), weights.stored(embedding)
-            )
-            if not same:
-                raise TensorMissing(
-                    f"{head} of {source.label} differs from its embeddings, but {reference.label} "
-                    "ties the two: the merge would lose it; use an untied base"
-                )
-
-
-def _job(
-    name: str,
-    info: TensorInfo,
-    resolution: Resolution,
-    sources: Sequence[Model],
-    transformed: bool,
-) -> Job:
-    if not info.dtype.is_floating_point:
-        return Job(name, "copy", info)
-    written = TensorInfo(info.shape, resolution.recipe.write_dtype or info.dtype)
-    if transformed and resolution.transforms:
-        return Job(name, "matrix", written, resolution.transforms)
-    factored = any(name in s.adapters.names for s in sources)
-    streams = isinstance(resolution.method, Pointwise) and not factored
-    return Job(name, "stream" if streams else "matrix", written)
+def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]) -> dict[str, Any]:
+    """What of config.json no longer holds: the number of layers, the rows of the embeddings."""
+    changes: dict[str, Any] = {}
+    groups = resolution.groups
+    if groups[0].layers is not None:
+        taken = [
+            layer
+            for group in groups
+            for layer in range(*((group.base or group.sources[0]).layers or (0, 0)))
+        ]
+        changes |= stacked_layers(home.config, taken)
+    if resolution.recipe.embeddings is not None:
+        for job in jobs:
+            own = home.infos.get(job.name)
+            if own is not None and own.shape != job.info.shape:
+                changes["vocab_size"] = job.info.shape[0]
+    return changes
 
 
 def check_space(plan: Plan, out: Path) -> None:
@@ -129,3 +103,18 @@ def check_space(plan: Plan, out: Path) -> None:
             f"{out}: needs {plan.bytes_written / 1e9:.3g} GB, {free / 1e9:.3g} GB are free; "
             "nothing was written"
         )
+
+
+def _block_bytes(job: Job) -> int:
+    """Of the buffers that one worker holds: every input in float32 and as stored, and about as much
+    again for what the method makes of them."""
+    width = job.method.width(job.info.shape)
+    entries = min(max(CHUNK // width, 1) * width, job.info.entries)
+    return entries * 4 * (2 * len(job.all_inputs) + 4)
+
+
+def _matrix_bytes(job: Job) -> int:
+    entries = job.info.entries
+    shape = job.info.shape[-2:]
+    factors = 8 * 4 * min(shape) ** 2 if job.transforms and len(shape) == 2 else 0
+    return entries * 4 * (2 * len(job.inputs) + 3) + factors

@@ -1,155 +1,233 @@
-"""From a recipe's text to sources, transforms and a method.
+"""From a recipe's text to groups of sources, transforms and a method.
 
 Every error names file, line and field; a misspelt key is answered with the nearest known one.
+Nothing is read but the recipe.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
 from weightlens.errors import RecipeError
-from weightlens.merge.method import PER_SOURCE, MergeMethod
+from weightlens.merge.grouping import Group, grouped
+from weightlens.merge.leniency import Complaints
+from weightlens.merge.method import MergeMethod
 from weightlens.merge.methods import METHODS
-from weightlens.merge.recipe import Parameter, Recipe, Source
+from weightlens.merge.parameters import Parameter, foreign_parameters, parameters_of
+from weightlens.merge.recipe import Recipe
+from weightlens.merge.settings import Setting, evaluate, problem, scalars
 from weightlens.merge.transforms import Strip
 from weightlens.merge.written import Location, Written, nearest, unknown_key
 
 
-class Resolution(BaseModel):
-    """What a recipe comes to: sources in order, transforms for each delta, and the method."""
+@dataclass(frozen=True)
+class Resolution:
+    """What a recipe comes to.
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    groups: the parts of the output that have sources of their own: one, or one for each slice.
+    transforms: done to each source's delta, in order, before the method.
+    """
 
     recipe: Recipe
     text: str
-    sources: tuple[Source, ...]
+    written: Written
+    kind: type[MergeMethod]
+    groups: tuple[Group, ...]
     transforms: tuple[Strip, ...]
-    method: MergeMethod
     warnings: tuple[str, ...] = ()
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The models that go in besides the base, once each, in the recipe's order."""
+        return tuple(dict.fromkeys(use.model for group in self.groups for use in group.sources))
 
-def read_recipe(file: Path) -> Resolution:
-    """Reads and resolves a recipe file. Raises RecipeError."""
+    def method(
+        self,
+        group: Group | None = None,
+        *,
+        output: str = "",
+        inputs: Sequence[str] | None = None,
+        t: float = 0.0,
+    ) -> MergeMethod:
+        """The method with its parameters for one tensor.
+
+        output, inputs: the tensor's name there and in each source, which filters look at; t: how
+        far its layer is up the stack, 0 to 1. Raises RecipeError where a parameter has no value.
+        """
+        group = group or self.groups[0]
+        names = inputs or [output] * len(group.sources)
+        values: dict[str, Any] = {}
+        for parameter in parameters_of(self.kind).values():
+            if parameter.per_source is None:
+                value = self._value(parameter, group.scopes, output, t)
+                if value is not None:
+                    values[parameter.field] = value
+            else:
+                values[parameter.field] = tuple(
+                    self._value(parameter, (use.scope, *group.scopes), name, t, at=use.at)
+                    for use, name in zip(group.sources, names, strict=True)
+                )
+        try:
+            return self.kind.model_validate(values)
+        except ValidationError as error:
+            raise self._misfit(error, group, output) from error
+
+    def _value(
+        self,
+        parameter: Parameter,
+        scopes: Sequence[tuple[Location, Mapping[str, Setting]]],
+        name: str,
+        t: float,
+        at: Location = (),
+    ) -> Any:
+        for _, settings in scopes:
+            if parameter.name in settings:
+                value = evaluate(settings[parameter.name], name, t, parameter.typed)
+                if value is not None:
+                    return value
+        if parameter.needed:
+            where = f" for {name}" if name else ""
+            raise self.written.error(at, f"no {parameter.name}{where}: give it under parameters")
+        return parameter.default
+
+    def _misfit(self, error: ValidationError, group: Group, output: str) -> RecipeError:
+        """Parameters that do not go together, at the place of the first that is concerned."""
+        first = error.errors()[0]
+        own = tuple(first["loc"])
+        places: list[Location] = [(*at, *own[:1]) for at, _ in group.scopes]
+        if len(own) == 2 and isinstance(own[1], int):
+            places.insert(0, (*group.sources[own[1]].scope[0], own[0]))
+        place = next((p for p in places if self.written.has(p)), ("parameters", *own))
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return self.written.error(place, f"{message} ({output})" if output else message)
+
+
+def read_recipe(file: Path, *, lenient: bool = False) -> Resolution:
+    """Reads and resolves a recipe file. lenient: unknown keys are warnings. Raises RecipeError."""
+    return parse_recipe(read_text(file), str(file), lenient=lenient)
+
+
+def read_text(file: Path) -> str:
+    """A recipe file's text. Raises RecipeError."""
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: cannot be read ({error})") from error
-    return parse_recipe(text, str(file))
 
 
-def parse_recipe(text: str, name: str = "recipe") -> Resolution:
+def parse_recipe(text: str, name: str = "recipe", *, lenient: bool = False) -> Resolution:
     """Reads and resolves a recipe's text; `name` stands for the file in messages."""
-    written = Written(text, name)
-    try:
-        recipe = Recipe.model_validate(written.data)
-    except ValidationError as error:
-        raise written.complaint(error, Recipe) from error
-    return resolve(recipe, written)
+    return parse_written(Written(text, name), lenient=lenient)
 
 
-def resolve(recipe: Recipe, written: Written | None = None) -> Resolution:
-    """Turns a recipe into sources, transforms and a method.
+def parse_written(written: Written, *, lenient: bool = False) -> Resolution:
+    """Resolves a text that has been read as YAML."""
+    complaints = Complaints(written, lenient)
+    return _resolved(complaints.validated(Recipe, copy.deepcopy(written.data)), complaints)
 
-    A base listed among the models of a delta method is ignored, as in mergekit: its delta is zero.
-    """
-    if written is None:
-        plain = recipe.model_dump(mode="json", exclude_defaults=True)
-        written = Written(yaml.safe_dump(plain, sort_keys=False), "recipe")
+
+def resolve(recipe: Recipe) -> Resolution:
+    """Turns a recipe made in Python into groups, transforms and a method. Raises RecipeError."""
+    plain = recipe.model_dump(mode="json", exclude_defaults=True)
+    written = Written(yaml.safe_dump(plain, sort_keys=False), "recipe")
+    return _resolved(recipe, Complaints(written, lenient=False))
+
+
+def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
+    written = complaints.written
     short_form = recipe.merge_method == "strip"
     name = "task_arithmetic" if short_form else recipe.merge_method
     if name not in METHODS:
         known = [*METHODS, "strip"]
         raise written.error(("merge_method",), f"{name!r} is not known{nearest(name, known)}; "
-                            f"there are {', '.join(known)}")  # fmt: skip
+                            f"there are {', '.join(sorted(known))}")  # fmt: skip
     kind = METHODS[name]
-    if kind.space == "deltas" and recipe.base_model is None:
-        raise written.error(("merge_method",), f"{recipe.merge_method} needs a base_model")
-    listed = [
-        (i, s)
-        for i, s in enumerate(recipe.models)
-        if kind.space == "weights" or s.model != recipe.base_model
-    ]
-    if not listed:
-        raise written.error(("models",), "no model besides the base")
-    warnings = [
-        f"{written.name}: models.{i}: the base itself is listed; its delta is zero, ignored"
-        for i, s in enumerate(recipe.models)
-        if (i, s) not in listed
-    ]
-    parameters = dict(recipe.parameters)
     transforms = [entry.strip for entry in recipe.transforms]
     if short_form:
-        _check_known(parameters, [*_fields(kind), *Strip.model_fields], written)
-        own = {key: parameters.pop(key) for key in list(parameters) if key in Strip.model_fields}
-        transforms.insert(0, _strip_from(own, written))
-    if transforms and kind.space == "weights":
+        transforms.insert(0, _short_strip(recipe, kind, complaints))
+        kept = {k: v for k, v in recipe.parameters.items() if k not in Strip.model_fields}
+        recipe = recipe.model_copy(update={"parameters": kept})
+    groups = grouped(recipe, kind, complaints)
+    if transforms and kind.space(based=True) == "weights":
         raise written.error(("transforms",), f"{name} works on weights; transforms need deltas")
-    method = _method(kind, parameters, listed, written)
-    return Resolution(
-        recipe=recipe,
-        text=written.text,
-        sources=tuple(source for _, source in listed),
-        transforms=tuple(transforms),
-        method=method,
-        warnings=tuple(warnings),
-    )
+    if transforms and any(group.base is None for group in groups):
+        raise written.error(("transforms",), "transforms need deltas, and so a base_model")
+    for group in groups:
+        _check_parameters(group, kind, complaints)
+    resolution = Resolution(recipe, written.text, written, kind, groups, tuple(transforms))
+    for group in groups:
+        _check_complete(resolution, group)
+    return Resolution(recipe, written.text, written, kind, groups, tuple(transforms),
+                      warnings=tuple(dict.fromkeys(complaints.warnings)))  # fmt: skip
 
 
-def _strip_from(parameters: Mapping[str, Parameter], written: Written) -> Strip:
-    try:
-        return Strip.model_validate(parameters)
-    except ValidationError as error:
-        raise written.complaint(error, Strip, lambda own: ("parameters", *own)) from error
-
-
-def _method(
-    kind: type[MergeMethod],
-    shared: Mapping[str, Parameter],
-    listed: Sequence[tuple[int, Source]],
-    written: Written,
-) -> MergeMethod:
-    fields = _fields(kind)
-    per_source = {name for name, f in fields.items() if PER_SOURCE in f.metadata}
-    _check_known(shared, list(fields), written)
-    for i, source in listed:
-        for key in source.parameters:
-            if key not in per_source:
-                place = ("models", i, "parameters", key)
-                hint = "belongs into the recipe's own parameters" if key in fields else unknown_key(
-                    key, sorted(per_source))  # fmt: skip
-                raise written.error(place, hint)
-    values: dict[str, Any] = {k: v for k, v in shared.items() if k not in per_source}
-    for key in sorted(per_source):
-        given = [source.parameters.get(key, shared.get(key)) for _, source in listed]
-        for (i, _), value in zip(listed, given, strict=True):
-            if value is None:
-                raise written.error(("models", i), f"no {key}: give it under parameters")
-        values[key] = tuple(given)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise written.complaint(error, kind, partial(_place, written, listed)) from error
-
-
-def _place(written: Written, listed: Sequence[tuple[int, Source]], own: Location) -> Location:
-    """Where a method's field stands: with its source where it is given there, else shared."""
-    if len(own) == 2 and isinstance(own[1], int):
-        with_source = ("models", listed[own[1]][0], "parameters", own[0])
-        return with_source if written.has(with_source) else ("parameters", own[0])
-    return ("parameters", *own)
-
-
-def _fields(kind: type[MergeMethod]) -> dict[str, FieldInfo]:
-    """A method's parameters by the names that recipes use."""
-    return {f.alias or key: f for key, f in kind.model_fields.items() if key != "method"}
-
-
-def _check_known(shared: Mapping[str, Parameter], known: Sequence[str], written: Written) -> None:
-    for key in shared:
+def _short_strip(recipe: Recipe, kind: type[MergeMethod], complaints: Complaints) -> Strip:
+    """The transform of `merge_method: strip`, from the recipe's own parameters."""
+    known = [*parameters_of(kind), *Strip.model_fields]
+    for key in recipe.parameters:
         if key not in known:
-            raise written.error(("parameters", key), unknown_key(key, known))
+            complaints.unknown(("parameters", key), unknown_key(key, known))
+    own = {k: v for k, v in recipe.parameters.items() if k in Strip.model_fields}
+    try:
+        return Strip.model_validate(own)
+    except ValidationError as error:
+        raise complaints.written.complaint(
+            error, Strip, lambda place: ("parameters", *place)
+        ) from error
+
+
+def _check_parameters(group: Group, kind: type[MergeMethod], complaints: Complaints) -> None:
+    known = parameters_of(kind)
+    shared = [(scope, False) for scope in group.scopes]
+    own = [(use.scope, True) for use in group.sources]
+    for (at, settings), of_source in (*shared, *own):
+        for key, setting in settings.items():
+            place = (*at, key)
+            parameter = known.get(key)
+            if parameter is None:
+                _complain_of_name(place, key, known, complaints)
+                continue
+            if of_source and parameter.per_source is None:
+                complaints.unknown(place, "belongs into the recipe's own parameters")
+                continue
+            _check_setting(place, setting, parameter, complaints.written)
+
+
+def _complain_of_name(
+    place: Location, key: str, known: Mapping[str, Parameter], complaints: Complaints
+) -> None:
+    if key in foreign_parameters():
+        complaints.warn(place, "belongs to another method; ignored")
+    else:
+        complaints.unknown(place, unknown_key(key, list(known)))
+
+
+def _check_setting(
+    place: Location, setting: Setting, parameter: Parameter, written: Written
+) -> None:
+    wrong = problem(setting)
+    if wrong is not None:
+        raise written.error((*place, *wrong[0]), wrong[1])
+    for inner, value in scalars(setting):
+        try:
+            parameter.typed(value)
+        except ValueError as error:
+            raise written.error((*place, *inner), str(error)) from error
+
+
+def _check_complete(resolution: Resolution, group: Group) -> None:
+    """Builds the method once for a tensor of no name, unless filters decide: then the plan does."""
+    settings = [s for _, scope in group.scopes for s in scope.values()]
+    settings += [s for use in group.sources for s in use.scope[1].values()]
+    if not any(_filtered(setting) for setting in settings):
+        resolution.method(group)
+
+
+def _filtered(setting: Setting) -> bool:
+    entries = setting if isinstance(setting, list) else [setting]
+    return any(isinstance(entry, dict) for entry in entries)

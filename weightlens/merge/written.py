@@ -1,8 +1,8 @@
 """A recipe's text with the lines of its fields, and complaints that name them."""
 
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,9 +14,6 @@ Location = tuple[str | int, ...]
 _DEEPEST = 20
 """No recipe nests so far; an alias that holds itself does."""
 
-_NOT_YET = ("slices", "modules", "tokenizer", "tokenizer_source", "chat_template", "name")
-"""mergekit's keys that this version does not carry out."""
-
 _PLAIN = ("bool", "float", "str", "literal['chance']")
 """What pydantic appends to the place of a value that fits none of several types."""
 
@@ -24,20 +21,23 @@ _PLAIN = ("bool", "float", "str", "literal['chance']")
 class Written:
     """A recipe's text, what it says, and where."""
 
-    def __init__(self, text: str, name: str) -> None:
-        """Raises RecipeError where the text is not YAML, not a mapping, or repeats a key."""
-        self.text, self.name = text, name
+    def __init__(self, text: str, name: str, *, first_line: int = 1) -> None:
+        """first_line: where in the file the text begins. Raises RecipeError where the text is not
+        YAML, not a mapping, or repeats a key."""
+        self.text, self.name, self._before = text, name, first_line - 1
         self._lines: dict[Location, int] = {}
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             self.data: Any = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
-            where = f"{name}:{mark.line + 1}" if mark else name
+            where = f"{name}:{mark.line + first_line}" if mark else name
             problem = str(getattr(error, "problem", None) or error).split("\n")[0]
             raise RecipeError(f"{where}: not valid YAML: {problem}") from error
         if not isinstance(self.data, dict):
-            raise RecipeError(f"{name}:1: a recipe is a mapping with merge_method and models")
+            raise RecipeError(
+                f"{name}:{first_line}: a recipe is a mapping with merge_method and models"
+            )
         self._walk(root, ())
 
     def _walk(self, node: yaml.Node | None, location: Location) -> None:
@@ -48,13 +48,16 @@ class Written:
                 inner = (*location, str(key.value))
                 if inner in self._lines:
                     raise self.error(inner, f"given twice (first in line {self._lines[inner]})",
-                                     line=key.start_mark.line + 1)  # fmt: skip
-                self._lines[inner] = key.start_mark.line + 1
+                                     line=self._line(key))  # fmt: skip
+                self._lines[inner] = self._line(key)
                 self._walk(value, inner)
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
-                self._lines[(*location, i)] = value.start_mark.line + 1
+                self._lines[(*location, i)] = self._line(value)
                 self._walk(value, (*location, i))
+
+    def _line(self, node: yaml.Node) -> int:
+        return int(node.start_mark.line) + 1 + self._before
 
     def has(self, location: Location) -> bool:
         """Whether the text has a field at this place."""
@@ -65,7 +68,7 @@ class Written:
         found = location
         while line is None and found not in self._lines and found:
             found = found[:-1]
-        at = line or self._lines.get(found, 1)
+        at = line or self._lines.get(found, 1 + self._before)
         field = ".".join(map(str, location))
         return RecipeError(f"{self.name}:{at}: {field}: {message}" if field
                            else f"{self.name}:{at}: {message}")  # fmt: skip
@@ -95,29 +98,36 @@ class Written:
 
 def unknown_key(key: str, known: Sequence[str]) -> str:
     """What is said of a key that does not exist."""
-    if key in _NOT_YET:
-        return "a key of mergekit that this version does not carry out yet"
     return f"unknown key{nearest(key, known)}"
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
     """A suggestion to end a message with; empty where no known name is near."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near += [k for k in difflib.get_close_matches(key, known, n=2, cutoff=0.8) if k not in near]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def _plain_message(field: str | int) -> str:
-    if field == "target":
-        return "must be a number or chance"
-    return "must be a number, true, false or a word (lists and filters are not carried out yet)"
+    return "must be a number or chance" if field == "target" else "must be a single value"
 
 
 def _owner(model: type[BaseModel], location: Location) -> type[BaseModel]:
     """The model that a location leads to: Recipe, ("models", 0) → Source."""
+    in_mapping = False
     for part in location:
-        if not isinstance(part, str):
+        if not isinstance(part, str) or in_mapping:
+            in_mapping = False
             continue
         annotation = model.model_fields[part].annotation
-        model = next(t for t in (annotation, *get_args(annotation))
-                     if isinstance(t, type) and issubclass(t, BaseModel))  # fmt: skip
+        model = next(_models(annotation))
+        in_mapping = any(get_origin(t) is dict for t in (annotation, *get_args(annotation)))
     return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation holds, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

@@ -43,6 +43,10 @@ def inspect_tables(report: InspectReport) -> list[RenderableType]:
     lines.append(table)
     if report.provenance is not None:
         made = report.provenance
+        if "tuned" in made:
+            tuned, base = made["tuned"]["model"], made["base"]["model"]
+            lines.append(f"extracted by weightlens {made.get('weightlens')}: {tuned} − {base}")
+            return lines
         sources = ", ".join(str(s["model"]) for s in made.get("sources", []))
         lines.append(f"merged by weightlens {made.get('weightlens')} from {sources}:")
         lines.append(str(made.get("recipe", "")).rstrip())

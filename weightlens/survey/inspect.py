@@ -1,18 +1,32 @@
-"""What a checkpoint holds, from headers and configuration alone: no weights, no torch."""
+"""What a checkpoint holds, from headers and configuration alone: no weights, no torch.
+
+Pickled weights are the exception: torch opens them, through its weights-only reader.
+"""
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from weightlens.checkpoint.header import Entry, read_header, scan_folder
+from weightlens.checkpoint.header import DTYPE_BYTES, Entry, read_header, scan_folder
 from weightlens.checkpoint.names import place_of
+from weightlens.checkpoint.weight_files import (
+    ADAPTER_FILE,
+    PICKLED_ADAPTER,
+    is_pickled,
+    is_pickled_adapter,
+)
 from weightlens.errors import CheckpointError, InputError
 from weightlens.hub import resolve
 from weightlens.record import Record
 from weightlens.version import VERSION
+
+if TYPE_CHECKING:
+    from weightlens.checkpoint.pickled import PickledTensor
 
 
 class Group(Record):
@@ -47,12 +61,29 @@ class InspectReport(Record):
     groups: list[Group]
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A tensor: safetensors' name of its dtype, its shape, and its file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+
+    @property
+    def entries(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.entries * DTYPE_BYTES[self.dtype]
+
+
 _ADAPTER_FIELDS = ("peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules",
                    "base_model_name_or_path")  # fmt: skip
 
 
 def inspect_model(reference: str) -> InspectReport:
-    """Reads the headers of a model or an adapter.
+    """Reads the headers of a model or an adapter, or opens it where it is pickled.
 
     reference: a folder or a Hub id. Raises ModelNotFound, CheckpointError, InputError for a sum of
     adapters.
@@ -62,12 +93,7 @@ def inspect_model(reference: str) -> InspectReport:
     if any((other / "adapter_config.json").is_file() for other in below):
         raise InputError(f"{reference}: a sum of adapters; inspect them one at a time")
     adapter = _json(folder / "adapter_config.json")
-    if adapter is None:
-        entries = scan_folder(folder)
-    else:
-        if not (folder / "adapter_model.safetensors").is_file():
-            raise CheckpointError(f"{folder}: adapter_model.safetensors is missing")
-        entries = read_header(folder / "adapter_model.safetensors")
+    entries = _held(folder) if adapter is None else _held_by_adapter(folder)
     config = _json(folder / "config.json") or {}
     layers = {place_of(name).layer for name in entries} - {None}
     return InspectReport(
@@ -89,8 +115,39 @@ def inspect_model(reference: str) -> InspectReport:
     )
 
 
-def _groups(entries: Mapping[str, Entry]) -> list[Group]:
-    modules: dict[str, list[Entry]] = {}
+def _held(folder: Path) -> dict[str, _Held]:
+    if not is_pickled(folder):
+        return _in_headers(scan_folder(folder))
+    from weightlens.checkpoint.pickled import scan_pickled
+
+    return _in_pickles(scan_pickled(folder))
+
+
+def _held_by_adapter(folder: Path) -> dict[str, _Held]:
+    if (folder / ADAPTER_FILE).is_file():
+        return _in_headers(read_header(folder / ADAPTER_FILE))
+    if not is_pickled_adapter(folder):
+        raise CheckpointError(f"{folder}: {ADAPTER_FILE} is missing")
+    from weightlens.checkpoint.pickled import read_pickle
+
+    return _in_pickles(read_pickle(folder / PICKLED_ADAPTER))
+
+
+def _in_headers(entries: Mapping[str, Entry]) -> dict[str, _Held]:
+    return {name: _Held(e.dtype, e.shape, e.file) for name, e in entries.items()}
+
+
+def _in_pickles(tensors: "Mapping[str, PickledTensor]") -> dict[str, _Held]:
+    from weightlens.checkpoint.layout import DTYPE_NAMES
+
+    return {
+        name: _Held(DTYPE_NAMES[p.tensor.dtype], tuple(p.tensor.shape), p.file)
+        for name, p in tensors.items()
+    }
+
+
+def _groups(entries: Mapping[str, _Held]) -> list[Group]:
+    modules: dict[str, list[_Held]] = {}
     for name, entry in entries.items():
         modules.setdefault(place_of(name).module, []).append(entry)
     return [
@@ -106,7 +163,7 @@ def _groups(entries: Mapping[str, Entry]) -> list[Group]:
     ]
 
 
-def _by_dtype(entries: Mapping[str, Entry]) -> dict[str, int]:
+def _by_dtype(entries: Mapping[str, _Held]) -> dict[str, int]:
     dtypes: dict[str, int] = {}
     for entry in entries.values():
         dtypes[entry.dtype] = dtypes.get(entry.dtype, 0) + entry.entries

@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.read import FolderWeights, Weights
+from weightlens.checkpoint.read import Weights
 from weightlens.delta import Delta, Dense
 from weightlens.errors import NonFiniteTensor
 from weightlens.overlap.rounding import rounding_energy
@@ -44,7 +44,7 @@ def _submitted(reader: Executor, jobs: Iterator[Callable[[], T]]) -> "Future[T] 
 
 def fetch(weights: Weights | None, name: str) -> Shaped[Tensor, "..."] | None:
     """The bytes of a tensor, where reading them takes time: from a folder, without scales."""
-    if not isinstance(weights, FolderWeights) or name in weights.scaled:
+    if weights is None or weights.folder is None or name in weights.scaled:
         return None
     return weights.stored(name)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from weightlens.checkpoint.model import Model
 from weightlens.checkpoint.names import place_of
-from weightlens.checkpoint.read import FolderWeights, Weights
+from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.delta import Delta
 from weightlens.overlap.curve import OverlapCurve
@@ -104,5 +104,6 @@ def _step(model: Model, base: Weights) -> int | None:
     if len(model.adapters.parts) == 1:
         return step_of(model.adapters.parts[0].folder)
     weights = model.weights
-    own = isinstance(weights, FolderWeights) and weights is not base and not model.adapters
-    return step_of(weights.folder) if own and isinstance(weights, FolderWeights) else None
+    if weights is None or weights.folder is None or weights is base or model.adapters:
+        return None
+    return step_of(weights.folder)

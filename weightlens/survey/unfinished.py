@@ -117,7 +117,7 @@ def unfinished_folder() -> Path:
 def _files(folder: Path) -> list[tuple[str, int, int]]:
     found = []
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".json"):
+        if file.suffix in (".safetensors", ".bin", ".json"):
             with contextlib.suppress(OSError):  # a link that leads nowhere
                 status = file.stat()
                 found.append((file.name, status.st_size, status.st_mtime_ns))

@@ -20,7 +20,7 @@ def inspect(
         str | None, typer.Option(help="Write it as JSON to a file, or - (without --spectra).")
     ] = None,
 ) -> None:
-    """What a checkpoint holds, from its headers alone.
+    """What a checkpoint holds, from its headers alone (pickled weights have none and are opened).
 
     Shows how a merge by weightlens was made, where the folder is one.
     """

@@ -5,21 +5,21 @@
 Wortsman et al. 2022, "Model soups", arXiv:2203.05482, section 2.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor
 
-from weightlens.merge.method import Pointwise, Weight, normalised, weighted_sum
+from weightlens.merge.method import BaseUse, OnWeights, Weight, normalised, weighted_sum
+from weightlens.merge.streaming import Block
 
 
-class Linear(Pointwise):
+class Linear(OnWeights):
     """weight: share of each source; normalize: whether the shares are made to sum to 1."""
 
     method: Literal["linear"] = "linear"
-    space: ClassVar[Literal["weights", "deltas"]] = "weights"
+    base: ClassVar[BaseUse] = "ignored"
     weight: Weight
     normalize: bool = True
 
@@ -29,6 +29,7 @@ class Linear(Pointwise):
             normalised(self.weight)
         return self
 
-    def combine(self, entries: Sequence[Float[Tensor, "*shape"]]) -> Float[Tensor, "*shape"]:
+    def combine(self, block: Block, gathered: None) -> Float[Tensor, "block"]:
         """The weighted mean."""
-        return weighted_sum(entries, normalised(self.weight) if self.normalize else self.weight)
+        weights = normalised(self.weight) if self.normalize else self.weight
+        return weighted_sum(block.sources, weights)

@@ -1,0 +1,286 @@
+"""Writing LoRA adapters as PEFT reads them: factored deltas by the name of the base's tensor.
+
+    adapter_config.json          r, alpha, their exceptions by module, the modules themselves
+    adapter_model.safetensors    base_model.model.MODULE.lora_A.weight (r x in), lora_B (out x r)
+
+The scale alpha / r is exactly 1 for every module, whatever its rank: alpha is r, and what scale a
+delta has goes into B. Exceptions are keyed by the whole name of the module, escaped and anchored,
+because PEFT reads them as regular expressions for the end of a name.
+"""
+
+import errno
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightlens.checkpoint.adapter import CONFIG_FILE, WEIGHTS_FILE
+from weightlens.checkpoint.appended import AppendedFile
+from weightlens.checkpoint.partial import PartialFolder
+from weightlens.checkpoint.read import all_finite
+from weightlens.checkpoint.write import PROVENANCE_FILE, check_output
+from weightlens.delta import Factored
+from weightlens.errors import InputError, NonFiniteTensor, OutputError, UnsupportedTensor
+
+_PREFIX = "base_model.model."
+_LONGEST_KEY = f"{_PREFIX}.base_layer.lora_embedding_A.weight"
+"""What a name grows by at most."""
+
+_EMBEDDING = re.compile(
+    r"(?:^|\.)(embed_tokens|embed_in|embed_positions|tok_embeddings|wte|wpe|shared|word_embeddings"
+    r"|position_embeddings|token_type_embeddings|embeddings?|relative_attention_bias)\.weight$"
+)
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a tensor is a table of embeddings, by its name: PEFT keeps those the other way round.
+
+    The output layer (`lm_head`) is none: it is a linear layer.
+    """
+    return _EMBEDDING.search(name) is not None
+
+
+def module_of(name: str) -> str:
+    """The module that a tensor belongs to: its name without the last part."""
+    return name.rpartition(".")[0]
+
+
+def write_adapter(
+    out: Path,
+    factors: Mapping[str, Factored],
+    *,
+    base_model: str | None,
+    revision: str | None = None,
+    whole: Mapping[str, Tensor] = MappingProxyType({}),
+    transposed: Collection[str] = (),
+    dtype: torch.dtype = torch.float32,
+    provenance: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes deltas as a LoRA adapter in PEFT's form; the folder is whole or absent.
+
+    factors: by the name of the base's tensor, oriented like it; those of rank 0 are left out.
+    base_model, revision: where PEFT finds the base, as far as is known. whole: tensors that take
+    the place of the base's, all of a module's or none (`modules_to_save`), or the bias of a layer
+    that has factors. transposed: the tensors that the base stores as inputs x outputs
+    (`Weights.transposed`). dtype: what everything is written in. provenance: the text of
+    weightlens.json, without which a later run will not overwrite the folder.
+
+    Raises as `AdapterWriter` does.
+    """
+    kept = {name: delta for name, delta in factors.items() if delta.rank}
+    writer = AdapterWriter(
+        out,
+        kept,
+        whole=whole,
+        base_model=base_model,
+        revision=revision,
+        transposed=transposed,
+        dtype=dtype,
+        overwrite=overwrite,
+    )
+    with writer:
+        for name, delta in kept.items():
+            writer.add(name, delta)
+        for name, tensor in whole.items():
+            writer.add_whole(name, tensor)
+        if provenance is not None:
+            writer.add_provenance(provenance)
+
+
+class AdapterWriter:
+    """Fills `OUT.partial` with an adapter, tensor by tensor, and renames it to OUT on a clean exit.
+
+    Used as a context manager; an exception removes the partial folder. ranks: of the factors that
+    are in it, by tensor.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        factored: Collection[str],
+        *,
+        base_model: str | None,
+        revision: str | None = None,
+        whole: Collection[str] = (),
+        transposed: Collection[str] = (),
+        dtype: torch.dtype = torch.float32,
+        overwrite: bool = False,
+    ) -> None:
+        """factored, whole: the names that may come; the rest is as for `write_adapter`.
+
+        Raises OutputError where OUT holds something and overwrite is not set, UnsupportedTensor
+        for names that PEFT has no place for, and for deltas of both orientations.
+        """
+        check_output(out, overwrite=overwrite)
+        check_factored(factored, transposed)
+        self.out, self.dtype = out.resolve(), dtype
+        self.ranks: dict[str, int] = {}
+        self._names = [*factored, *whole]
+        self._base = {"base_model_name_or_path": base_model, "revision": revision}
+        self._transposed, self._overwrite = frozenset(transposed), overwrite
+        self._whole: set[str] = set()
+        self._partial = PartialFolder(self.out)
+        self._folder = self._partial.path
+        self._file: AppendedFile | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensors that are in it."""
+        return self._file.nbytes if self._file else 0
+
+    def __enter__(self) -> "AdapterWriter":
+        """Makes the folder. Raises OutputError where another run is filling it."""
+        try:
+            with self._writing():
+                self._partial.claim()
+                self._partial.restore()
+                check_output(self.out, overwrite=self._overwrite)
+                self._partial.clear()
+                keys = [name + _LONGEST_KEY for name in self._names for _ in "AB"]
+                self._file = AppendedFile(self._folder / WEIGHTS_FILE, keys)
+        except BaseException:
+            self._leave(keep=False)
+            raise
+        return self
+
+    def add(self, name: str, delta: Factored) -> None:
+        """Writes the factors of one tensor, unless their rank is 0.
+
+        Raises NonFiniteTensor where the dtype cannot hold them, OutputError where the disk cannot.
+        """
+        assert not self._whole, "factors come first: whole tensors are named after them"
+        if not delta.rank:
+            return
+        a, b = delta.a, delta.b
+        if is_embedding(name):
+            keys, a, b = ("lora_embedding_A", "lora_embedding_B"), b.T, a.T
+        else:
+            keys = ("lora_A.weight", "lora_B.weight")
+            if name in self._transposed:
+                a, b = b.T, a.T
+        for key, factor in zip(keys, (a, b * delta.scale), strict=True):
+            self._append(f"{module_of(name)}.{key}", factor)
+        self.ranks[name] = delta.rank
+
+    def add_whole(self, name: str, tensor: Float[Tensor, "..."]) -> None:
+        """Writes a tensor that takes the place of the base's, once all factors are written.
+
+        Raises as `add` does, and UnsupportedTensor where PEFT has no place for it.
+        """
+        module = module_of(name)
+        if f"{module}.weight" not in self.ranks:
+            self._append(name, tensor)
+        elif name == f"{module}.bias":
+            self._append(f"{module}.base_layer.bias", tensor)
+        else:
+            raise UnsupportedTensor(
+                f"{name}: cannot be saved whole and have factors as well; leave one of them out"
+            )
+        self._whole.add(name)
+
+    def add_provenance(self, text: str) -> None:
+        """Writes how the adapter was made, as weightlens.json."""
+        with self._writing():
+            (self._folder / PROVENANCE_FILE).write_text(text, encoding="utf-8")
+
+    def _append(self, key: str, tensor: Float[Tensor, "..."]) -> None:
+        assert self._file is not None, "outside of its `with`"
+        written = tensor.to(self.dtype)
+        if not all_finite(written):
+            raise NonFiniteTensor(f"{key}: holds numbers beyond {self.dtype}; choose a wider dtype")
+        with self._writing():
+            self._file.append(_PREFIX + key, written)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Configuration and header, then one rename; nothing of it while an exception passes."""
+        try:
+            if error is None:
+                self._finish()
+        except BaseException:
+            self._leave(keep=False)
+            raise
+        self._leave(keep=error is None)
+
+    def _finish(self) -> None:
+        assert self._file is not None
+        if not self.ranks:
+            raise InputError(f"{self.out}: no matrix has a delta to write; it would be no adapter")
+        with self._writing():
+            config = json.dumps(self._config(), indent=2) + "\n"
+            (self._folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+            self._file.finish()
+            self._partial.publish()
+
+    def _config(self) -> dict[str, Any]:
+        modules = {module_of(name): rank for name, rank in self.ranks.items()}
+        largest = max(modules.values())
+        # PEFT: re.match(rf"(.*\.)?({key})$", module); only an anchor keeps other ends of names out
+        pattern = {f"^{re.escape(m)}": r for m, r in modules.items() if r != largest}
+        replaced = {module_of(name) for name in self._whole}
+        return {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            **self._base,
+            "r": largest,
+            "lora_alpha": largest,
+            "rank_pattern": pattern,
+            "alpha_pattern": pattern,
+            "target_modules": list(modules),
+            "modules_to_save": sorted(replaced - set(modules)) or None,
+            "fan_in_fan_out": not self._transposed.isdisjoint(self.ranks),
+            "bias": "lora_only" if replaced & set(modules) else "none",
+            "lora_dropout": 0.0,
+            "use_rslora": False,
+            "use_dora": False,
+            "init_lora_weights": True,
+            "inference_mode": True,
+        }
+
+    def _leave(self, *, keep: bool) -> None:
+        if self._file is not None:
+            self._file.close()
+        if not keep:
+            self._partial.remove()
+        self._partial.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Errors of the disk as what the user is to read."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                reason = "the disk is full; free some space and run again"
+            else:
+                reason = f"cannot be written ({error.strerror}: {error.filename})"
+            raise OutputError(f"{self.out}: {reason}; nothing is left of it") from error
+
+
+def check_factored(names: Collection[str], transposed: Collection[str]) -> None:
+    """Raises UnsupportedTensor unless one adapter can have factors for all of these tensors."""
+    for name in names:
+        if not name.endswith(".weight") or name == ".weight":
+            raise UnsupportedTensor(
+                f"{name}: is no module's weight, so LoRA has no place for it; leave it out"
+            )
+    layers = [name for name in names if not is_embedding(name)]
+    turned = [name for name in layers if name in transposed]
+    plain = [name for name in layers if name not in transposed]
+    if turned and plain:
+        raise UnsupportedTensor(
+            f"{turned[0]} is stored as inputs x outputs and {plain[0]} as outputs x inputs; one "
+            "adapter cannot have both: leave the one kind or the other out (--exclude)"
+        )

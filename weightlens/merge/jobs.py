@@ -1,0 +1,282 @@
+"""The jobs of a merge, from the recipe and headers alone: for each tensor of the output the tensors
+that go in, and the method with its parameters for that tensor."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Literal
+
+import torch
+
+from weightlens.checkpoint.layout import TensorInfo
+from weightlens.checkpoint.model import Model
+from weightlens.checkpoint.names import Layered, layered
+from weightlens.checkpoint.read import TIED, Weights
+from weightlens.checkpoint.remote import RemoteWeights
+from weightlens.checkpoint.selection import Selection
+from weightlens.errors import RecipeError, ShapeMismatch, TensorMissing
+from weightlens.merge.grouping import Group, Use
+from weightlens.merge.method import MergeMethod
+from weightlens.merge.recipe import Embeddings
+from weightlens.merge.resolution import Resolution
+from weightlens.merge.transforms import Strip
+
+JobKind = Literal["copy", "stream", "matrix"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model of the merge: itself, and the weights that its tensors are read from (those of the
+    base where it is an adapter alone)."""
+
+    model: Model
+    weights: Weights
+
+    @property
+    def label(self) -> str:
+        """What the recipe calls it."""
+        return self.model.label
+
+
+@dataclass(frozen=True)
+class Input:
+    """One tensor of a source."""
+
+    source: Source
+    name: str
+
+    @property
+    def info(self) -> TensorInfo:
+        """Its shape and dtype; a tied tensor has those of its partner."""
+        infos = self.source.weights.infos
+        return infos[self.name if self.name in infos else TIED[self.name]]
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can be read block by block: no adapter's factors are to be multiplied out."""
+        return not self.source.model.adapters.touches(self.name)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output tensor.
+
+    copy: integers, which all inputs must agree on. stream: in blocks, or in blocks of rows. matrix:
+    whole tensors, for transforms and for deltas that come as factors. inputs: without the base.
+    """
+
+    name: str
+    kind: JobKind
+    info: TensorInfo
+    base: Input | None
+    inputs: tuple[Input, ...]
+    method: MergeMethod
+    transforms: tuple[Strip, ...] = ()
+
+    @property
+    def all_inputs(self) -> tuple[Input, ...]:
+        """The base, where there is one, and the others."""
+        return self.inputs if self.base is None else (self.base, *self.inputs)
+
+    @property
+    def fallback(self) -> Input:
+        """Stands in for rows that an input lacks: the base, or the first input."""
+        return self.base or self.inputs[0]
+
+
+@dataclass
+class JobMaker:
+    """Turns the groups of a resolution into jobs. sources: by the names in the recipe."""
+
+    resolution: Resolution
+    sources: Mapping[str, Source]
+    selection: Selection = field(default_factory=Selection)
+
+    def jobs(self) -> list[Job]:
+        """All jobs, in the order of the reference's tensors or of the slices. Raises TensorMissing,
+        ShapeMismatch, RecipeError."""
+        groups = self.resolution.groups
+        if groups[0].layers is None:
+            return list(self._whole(groups[0]))
+        return list(self._stacked(groups))
+
+    def _reference(self, group: Group) -> Weights:
+        return self.sources[(group.base or group.sources[0]).model].weights
+
+    def _whole(self, group: Group) -> Iterator[Job]:
+        reference = self._reference(group)
+        depth: dict[str, int] = {}
+        for name in reference.infos:
+            at = layered(name)
+            if at:
+                depth[at.before] = max(depth.get(at.before, 0), at.layer + 1)
+        for name in reference.infos:
+            at = layered(name)
+            t = 0.0 if at is None else _height(at.layer, depth[at.before])
+            yield self._job(group, name, [name] * len(group.sources), name, t)
+
+    def _stacked(self, groups: Sequence[Group]) -> Iterator[Job]:
+        """What comes before the layers from the first slice, what comes after from the last."""
+        first, last = self._reference(groups[0]), self._reference(groups[-1])
+        for name in first.infos:
+            if layered(name) is None and _is_before(name):
+                yield self._job(groups[0], name, [name] * len(groups[0].sources), name, 0.0)
+        offset = 0
+        for group in groups:
+            yield from self._slice(group, offset)
+            offset += group.layers or 0
+        for name in last.infos:
+            if layered(name) is None and not _is_before(name):
+                yield self._job(groups[-1], name, [name] * len(groups[-1].sources), name, 0.0)
+
+    def _slice(self, group: Group, offset: int) -> Iterator[Job]:
+        lead = group.base or group.sources[0]
+        names = _by_layer(self.sources[lead.model].weights)
+        for use in (lead, *group.sources):
+            self._check_depth(use)
+        for i in range(group.layers or 0):
+            for at in names[(lead.layers or (0, 0))[0] + i]:
+                inputs = [at.at((use.layers or (0, 0))[0] + i) for use in group.sources]
+                base = None if group.base is None else at.at(at.layer)
+                t = _height(i, group.layers or 0)
+                yield self._job(group, at.at(offset + i), inputs, base, t)
+
+    def _check_depth(self, use: Use) -> None:
+        names = _by_layer(self.sources[use.model].weights)
+        stacks = {at.before for layer in names.values() for at in layer}
+        if len(stacks) > 1:
+            raise self.resolution.written.error(use.at, f"{use.model} has several stacks of layers "
+                                                f"({', '.join(sorted(stacks))}); slices are "
+                                                "understood for one")  # fmt: skip
+        first, end = use.layers or (0, 0)
+        if end > len(names):
+            place = (*use.at, "layer_range")
+            raise self.resolution.written.error(
+                place, f"[{first}, {end}] of {use.model}, which has {len(names)} layers"
+            )
+
+    def _job(
+        self, group: Group, name: str, inputs: Sequence[str], base_name: str | None, t: float
+    ) -> Job:
+        resolution = self.resolution
+        base = None
+        if group.base is not None:
+            base = self._input(group.base, base_name or name, name)
+        found = tuple(
+            self._input(use, inner, name) for use, inner in zip(group.sources, inputs, strict=True)
+        )
+        everything = found if base is None else (base, *found)
+        info = self._info(name, everything)
+        method = resolution.method(group, output=name, inputs=inputs, t=t)
+        if not info.dtype.is_floating_point:
+            return Job(name, "copy", info, base, found, method)
+        transforms = resolution.transforms
+        if transforms and self.selection.reason_to_skip(name, info) is None:
+            return Job(name, "matrix", info, base, found, method, transforms)
+        streams = all(i.streams for i in everything)
+        return Job(name, "stream" if streams else "matrix", info, base, found, method)
+
+    def _input(self, use: Use, name: str, output: str) -> Input:
+        source = self.sources[use.model]
+        if name not in source.weights.infos and TIED.get(name) not in source.weights.infos:
+            raise TensorMissing(f"{name} is not in {source.label}, but {output} needs it")
+        return Input(source, name)
+
+    def _info(self, name: str, inputs: Sequence[Input]) -> TensorInfo:
+        shapes = [i.info.shape for i in inputs]
+        shape = shapes[0]
+        if len(set(shapes)) > 1:
+            shape = self._resized(name, inputs, self.resolution.recipe.embeddings)
+        dtypes = [i.info.dtype for i in inputs]
+        if len({dtype.is_floating_point for dtype in dtypes}) > 1:
+            raise ShapeMismatch(f"{name} is integers in some sources and numbers in others")
+        if not dtypes[0].is_floating_point:
+            return TensorInfo(shape, dtypes[0])
+        stored = reduce(torch.promote_types, dtypes)
+        return TensorInfo(shape, self.resolution.recipe.write_dtype or stored)
+
+    def _resized(
+        self, name: str, inputs: Sequence[Input], policy: Embeddings | None
+    ) -> tuple[int, ...]:
+        """The shape of an embedding whose rows differ. Raises ShapeMismatch for other tensors."""
+        first = inputs[0]
+        shapes = [i.info.shape for i in inputs]
+        other = next(i for i in inputs if i.info.shape != first.info.shape)
+        said = (f"{name} is {_times(other.info.shape)} in {other.source.label} but "
+                f"{_times(first.info.shape)} in {first.source.label}")  # fmt: skip
+        words = self.selection.reason_to_skip(name, first.info) == "embedding"
+        if not words or len({shape[1:] for shape in shapes}) > 1:
+            raise ShapeMismatch(said)
+        if policy is None:
+            raise ShapeMismatch(
+                f"{said}: the vocabularies differ; say embeddings: base (the base's rows), common "
+                "(the rows that all have; only where the first tokens are the same) or tokenizer "
+                "(aligned token by token)"
+            )
+        rows = first.info.shape[0] if policy == "base" else min(shape[0] for shape in shapes)
+        return (rows, *first.info.shape[1:])
+
+
+def check_sources(resolution: Resolution, sources: Mapping[str, Source]) -> None:
+    """Raises where a source has tensors that the reference lacks, or an adapter does not fit.
+
+    TensorMissing, ShapeMismatch, AdapterMismatch; RecipeError for an adapter without a base.
+    """
+    for group in resolution.groups:
+        for use in group.sources:
+            source = sources[use.model]
+            source.model.adapters.check_fits(source.weights)
+            lead = sources[(group.base or group.sources[0]).model]
+            if use.layers is None:
+                _check_extra(lead, source)
+    if resolution.recipe.output == "adapter":
+        for label in resolution.sources:
+            if sources[label].model.kind != "adapter":
+                raise RecipeError(f"{label}: is no adapter; output: adapter needs adapters alone")
+
+
+def _check_extra(lead: Source, source: Source) -> None:
+    for name in source.weights.infos:
+        if name not in lead.weights.infos and name not in TIED:
+            raise TensorMissing(f"{name} is in {source.label} but not in {lead.label}")
+    for head, embedding in TIED.items():
+        theirs = source.weights
+        if (
+            head not in theirs.infos
+            or head in lead.weights.infos
+            or isinstance(theirs, RemoteWeights)
+        ):
+            continue
+        same = embedding in theirs.infos and torch.equal(
+            theirs.stored(head), theirs.stored(embedding)
+        )
+        if not same:
+            raise TensorMissing(
+                f"{head} of {source.label} differs from its embeddings, but {lead.label} "
+                "ties the two: the merge would lose it; use an untied base"
+            )
+
+
+def _by_layer(weights: Weights) -> dict[int, list[Layered]]:
+    found: dict[int, list[Layered]] = {}
+    for name in weights.infos:
+        at = layered(name)
+        if at is not None:
+            found.setdefault(at.layer, []).append(at)
+    return found
+
+
+def _height(layer: int, layers: int) -> float:
+    """How far up the stack a layer is; the only one is at the top, as in mergekit."""
+    return layer / (layers - 1) if layers > 1 else 1.0
+
+
+def _is_before(name: str) -> bool:
+    """Whether a tensor outside the layers comes before them: embeddings, and what is named so."""
+    stem = name.rsplit(".", 1)[0].rsplit(".", 1)[-1]
+    return stem in ("wte", "wpe") or (stem.startswith(("embed", "word_embed", "position_embed",
+                                      "tok_embed")) and stem != "embed_out")  # fmt: skip
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

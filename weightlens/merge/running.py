@@ -1,0 +1,225 @@
+"""Running a plan: the output of every job, block by block, in its final dtype."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from weightlens.checkpoint.names import place_of
+from weightlens.checkpoint.read import all_finite
+from weightlens.checkpoint.write import CheckpointWriter
+from weightlens.delta import Delta, Dense
+from weightlens.errors import InputError, NonFiniteTensor, ShapeMismatch
+from weightlens.factors import FactorCache
+from weightlens.merge.incoming import Incoming, whole
+from weightlens.merge.jobs import Input, Job
+from weightlens.merge.matrix import MatrixName, MatrixSurgery
+from weightlens.merge.plan import Plan
+from weightlens.merge.record import MatrixRecord
+from weightlens.merge.streaming import CHUNK, Held, Key, Streamed
+from weightlens.merge.work import Workers, single_threaded
+
+BLOCK = CHUNK
+"""Entries that are written at a time. The output does not depend on it."""
+
+Progress = Callable[[int, int, str], None]
+"""Told the bytes written, their total, and the name of the tensor that was finished last."""
+
+
+class Run:
+    """One pass over a plan; collects the records of the matrices that it strips."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        seed: int,
+        *,
+        cache: FactorCache | None = None,
+        workers: int | None = None,
+    ) -> None:
+        """seed: of random draws and subspaces; cache: for the base's factorisations."""
+        self.plan, self.seed, self.cache = plan, seed, cache
+        self.workers = Workers(workers)
+        self._records: dict[str, list[MatrixRecord]] = {}
+
+    @property
+    def records(self) -> list[MatrixRecord]:
+        """Of the matrices done so far, in the order of the output."""
+        return [record for job in self.plan.jobs for record in self._records.get(job.name, [])]
+
+    def write(self, writer: CheckpointWriter, progress: Progress) -> None:
+        """Writes the output of every job that no earlier run has finished."""
+        for job in self.plan.jobs:
+            if job.name in writer.finished:
+                notes = writer.finished[job.name]
+                self._records[job.name] = [MatrixRecord.model_validate(note) for note in notes]
+        left = [job for job in self.plan.jobs if job.name not in writer.finished]
+
+        def write(job: Job) -> None:
+            for start, block in self.blocks(job):
+                self.workers.check()
+                writer.write(job.name, block, start=start)
+            notes = [record.model_dump() for record in self._records.get(job.name, [])]
+            writer.finish(job.name, notes)
+
+        self.each(left, write, progress)
+
+    def each(self, jobs: Sequence[Job], do: Callable[[Job], None], progress: Progress) -> None:
+        """Does every job: those that stream side by side, those of whole tensors one by one with
+        all threads. Progress counts from what is not among the jobs."""
+        total = self.plan.bytes_written
+        done = total - sum(job.info.nbytes for job in jobs)
+
+        def finished(job: Job) -> None:
+            nonlocal done
+            done += job.info.nbytes
+            progress(done, total, job.name)
+
+        progress(done, total, "")
+        streams = [job for job in jobs if job.kind != "matrix"]
+        self.workers.each(streams, lambda job: job.info.nbytes, do, finished)
+        for job in jobs:
+            if job.kind == "matrix":
+                do(job)
+                finished(job)
+
+    def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
+        """The output of a job: (position of the first entry, entries in the final dtype).
+
+        Raises NonFiniteTensor where finite inputs come to NaN or Inf, as in an overflow of float16,
+        ShapeMismatch for integers that differ between sources.
+        """
+        if job.kind == "copy":
+            yield 0, _agreed(job)
+            return
+        for start, block in self._computed(job):
+            if not all_finite(block):
+                raise NonFiniteTensor(
+                    f"{job.name}: the merge holds numbers beyond {job.info.dtype}; "
+                    "choose a wider out_dtype or smaller weights"
+                )
+            yield start, block
+
+    def _computed(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
+        if job.kind == "stream":
+            yield from _combined(job, Incoming(job, self.seed))
+        elif job.transforms:
+            yield 0, self._stripped(job).flatten()
+        else:
+            with single_threaded():
+                yield from _combined(job, self._held(job))
+
+    def _held(self, job: Job) -> Streamed:
+        """The tensor with adapters multiplied out; deltas come from the factors alone."""
+        base = None if job.base is None else whole(job.base, job)
+        if job.method.space(base is not None) == "weights" or base is None:
+            return Held(base, [whole(i, job) for i in job.inputs], Key(self.seed, job.name))
+        deltas = [_delta(i, job, base).dense() if base.ndim == 2 else whole(i, job) - base
+                  for i in job.inputs]  # fmt: skip
+        return Held(base, deltas, Key(self.seed, job.name))
+
+    def _stripped(self, job: Job) -> Shaped[Tensor, "..."]:
+        """The output of a job with transforms, matrix by matrix where it is a stack of them."""
+        assert job.base is not None
+        base = whole(job.base, job)
+        matrices = [base] if base.ndim == 2 else list(base)
+        tensors = [] if base.ndim == 2 else [whole(i, job) for i in job.inputs]
+        surgeries, parts = [], []
+        for e, matrix in enumerate(matrices):
+            deltas: list[Delta] = (
+                [_delta(i, job, base) for i in job.inputs]
+                if base.ndim == 2
+                else [Dense(t[e] - matrix) for t in tensors]
+            )
+            surgery = self._surgery(job, None if base.ndim == 2 else e, matrix)
+            parts.append([
+                _oriented(job, surgery.stripped(i.source.label, _oriented_delta(job, d)).dense())
+                for i, d in zip(job.inputs, deltas, strict=True)
+            ])  # fmt: skip
+            surgeries.append(surgery)
+        stacked = [torch.stack(p).reshape(base.shape) for p in zip(*parts, strict=True)]
+        tensor = Held(base, stacked, Key(self.seed, job.name))
+        with single_threaded():
+            written = torch.cat([block for _, block in _combined(job, tensor)])
+            merged = torch.cat([delta for _, delta in _deltas(job, tensor)])
+        written, merged = written.reshape(base.shape), merged.reshape(base.shape)
+        self._record(job, surgeries, base, merged, written)
+        return written
+
+    def _surgery(self, job: Job, expert: int | None, base: Float[Tensor, "m n"]) -> MatrixSurgery:
+        place = place_of(job.name)
+        name = MatrixName(job.name, place.expert if expert is None else expert, place)
+        return MatrixSurgery(
+            name, _oriented(job, base), job.transforms, seed=self.seed, cache=self.cache
+        )
+
+    def _record(
+        self,
+        job: Job,
+        surgeries: Sequence[MatrixSurgery],
+        base: Float[Tensor, "*shape"],
+        merged: Float[Tensor, "*shape"],
+        written: Shaped[Tensor, "*shape"],
+    ) -> None:
+        rounded = written.float() - base
+        if base.ndim == 2:
+            merged, rounded = merged.unsqueeze(0), rounded.unsqueeze(0)
+        self._records[job.name] = [
+            surgery.record(_oriented(job, delta), _oriented(job, as_written))
+            for surgery, delta, as_written in zip(surgeries, merged, rounded, strict=True)
+        ]
+
+
+def _combined(job: Job, tensor: Streamed) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
+    """The weights of the merge in the final dtype, block by block. Raises InputError where the
+    method cannot do with the tensor."""
+    try:
+        gathered = job.method.gather(tensor)
+    except ValueError as error:
+        raise InputError(f"{job.name}: {error}") from error
+    on_deltas = job.method.space(job.base is not None) == "deltas"
+    for block in tensor.blocks(job.method.width(tensor.shape), size=BLOCK):
+        result = job.method.combine(block, gathered)
+        if on_deltas and block.base is not None:
+            result = block.base + result
+        yield block.start, result.to(job.info.dtype)
+
+
+def _deltas(job: Job, tensor: Streamed) -> Iterator[tuple[int, Float[Tensor, "block"]]]:
+    """The delta of the merge in float32, block by block."""
+    gathered = job.method.gather(tensor)
+    for block in tensor.blocks(job.method.width(tensor.shape), size=BLOCK):
+        yield block.start, job.method.combine(block, gathered)
+
+
+def _delta(source: Input, job: Job, base: Float[Tensor, "m n"]) -> Delta:
+    assert job.base is not None
+    if source.info.shape != job.info.shape:
+        return Dense(whole(source, job) - base)
+    found = source.source.model.delta(source.name, job.base.source.weights, base)
+    return found if found is not None else Dense(torch.zeros_like(base))
+
+
+def _oriented(job: Job, matrix: Float[Tensor, "m n"]) -> Float[Tensor, "..."]:
+    """Outputs x inputs, or back, for a matrix that is stored the other way."""
+    assert job.base is not None
+    return matrix.T if job.base.name in job.base.source.weights.transposed else matrix
+
+
+def _oriented_delta(job: Job, delta: Delta) -> Delta:
+    assert job.base is not None
+    return delta.transposed() if job.base.name in job.base.source.weights.transposed else delta
+
+
+def _agreed(job: Job) -> Shaped[Tensor, "block"]:
+    """The integers that all sources have. Raises ShapeMismatch where they differ."""
+    first, *others = job.all_inputs
+    tensor = first.source.weights.stored(first.name)
+    for other in others:
+        if not torch.equal(tensor, other.source.weights.stored(other.name)):
+            raise ShapeMismatch(
+                f"{job.name}: integers that differ between {first.source.label} and "
+                f"{other.source.label} cannot be merged"
+            )
+    return tensor.flatten()

@@ -1,0 +1,259 @@
+"""The r-th largest of a streamed quantity, exactly, without sorting or holding it.
+
+A sample brackets the value that is sought; one pass counts what lies above the bracket and collects
+what lies inside it, a few hundredths of all entries; the value is then among those collected. Where
+the sample misled (the value lies outside, or too much inside), two more passes find the value digit
+by digit, in memory that does not grow, and a last one counts the entries equal to it. Equal values
+are told apart by position, lowest first, so that exactly r entries are among the r largest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import hardshrink
+
+from weightlens.merge.streaming import CHUNK, Block, Streamed
+
+Quantities = Callable[[Block], Sequence[Float[Tensor, "block"]]]
+"""What is ranked: one or more numbers for each entry of a block."""
+
+_Values = npt.NDArray[np.float32]
+
+_MARGIN = 0.03
+"""The bracket's half width as a share of all entries."""
+_MOST = 0.12
+"""Share of all entries that is collected at most, of a tensor of more than a few chunks."""
+
+_PIECES, _PIECE = 128, 512
+"""A sample: so many places, one in each of as many equal parts, and so many neighbours at each."""
+_GOLDEN = 0.6180339887498949
+"""Places move on by this share of a part: no period of the tensor's columns stays in step."""
+
+_DIGIT = 1 << 16
+
+_ALL = 1 << 62
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Parts the r largest from the others: those above the value, and of those equal to it the ones
+    up to a position."""
+
+    value: float
+    last: int
+
+    def keeps(self, values: Float[Tensor, "block"], start: int) -> Bool[Tensor, "block"]:
+        """Which entries of the block that begins at `start` are among the r largest."""
+        if self.last >= start + values.numel() - 1:
+            return values >= self.value
+        kept = values > self.value
+        if self.last >= start:
+            head = slice(0, self.last - start + 1)
+            kept[head] = values[head] >= self.value
+        return kept
+
+    def trimmed(self, values: Float[Tensor, "block"], start: int) -> Float[Tensor, "block"]:
+        """The block with 0 for the entries whose size is not among the r largest sizes."""
+        last = self.last - start + 1
+        if last >= values.numel():
+            return hardshrink(values, _below(self.value))
+        kept = hardshrink(values, self.value)
+        if last > 0:
+            kept[:last] = hardshrink(values[:last], _below(self.value))
+        return kept
+
+
+def _below(value: float) -> float:
+    """The next smaller number of float32: what is above it is not below `value`."""
+    return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
+
+
+NOTHING = Cut(float("inf"), -1)
+"""The cut for r = 0."""
+EVERYTHING = Cut(float("-inf"), _ALL)
+"""A cut that everything is above."""
+
+
+def cuts(
+    tensor: Streamed, quantities: Quantities, ranks: Sequence[Sequence[int]], *, width: int = 1
+) -> list[list[Cut]]:
+    """For each quantity the cut of each rank r asked of it, 0 to the number of entries.
+
+    All are found together: one pass over the tensor, seldom four. width: blocks hold whole rows of
+    so many entries.
+    """
+    if not any(rank for wanted in ranks for rank in wanted):
+        return [[NOTHING] * len(wanted) for wanted in ranks]
+    samples = _sampled(tensor, quantities, len(ranks), width)
+    searches = [
+        [_Search(rank, sample, tensor.entries) for rank in wanted]
+        for wanted, sample in zip(ranks, samples, strict=True)
+    ]
+    while any(search.open for group in searches for search in group):
+        blocks: list[tuple[int, int]] = []
+        for block in tensor.blocks(width):
+            blocks.append((block.start, block.start + len(block)))
+            for group, values in zip(searches, quantities(block), strict=True):
+                for search in group:
+                    search.see(values.numpy())
+        for i, group in enumerate(searches):
+            for search in group:
+                tie = search.conclude()
+                if tie is not None:
+                    start, stop = blocks[tie.block]
+                    block = tensor.block(start, stop)
+                    equal = np.flatnonzero(quantities(block)[i].numpy() == tie.value)
+                    search.settle(start + int(equal[tie.kept - 1]))
+    return [[search.cut for search in group] for group in searches]
+
+
+def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -> list[_Values]:
+    """Sorted descending; nothing of a tensor so small that one pass collects it all."""
+    if tensor.entries <= CHUNK:
+        return [np.empty(0, np.float32)] * count
+    piece = max(_PIECE // width, 1) * width
+    pieces = min(_PIECES, tensor.entries // piece)
+    found: list[list[_Values]] = [[] for _ in range(count)]
+    for i in range(pieces):
+        place = int((i + i * _GOLDEN % 1) * (tensor.entries - piece) / pieces)
+        start = place // width * width
+        for values, drawn in zip(
+            found, quantities(tensor.block(start, start + piece)), strict=True
+        ):
+            values.append(drawn.numpy())
+    return [np.sort(np.concatenate(values))[::-1] for values in found]
+
+
+@dataclass(frozen=True)
+class _Tie:
+    """Of the entries equal to a value, the last one kept is the kept-th of a block."""
+
+    value: float
+    block: int
+    kept: int
+
+
+class _Search:
+    """The search for one rank of one quantity, over one or more passes."""
+
+    def __init__(self, rank: int, sample: _Values, entries: int) -> None:
+        assert 0 <= rank <= entries, (rank, entries)
+        self.rank, self.cut, self.open = rank, NOTHING, rank > 0
+        self._most = max(CHUNK, int(_MOST * entries))
+        self._digits: _Digits | None = None
+        count, share = len(sample), rank / max(entries, 1)
+        first, last = int((share - _MARGIN) * count), int((share + _MARGIN) * count)
+        # the bracket has no end where the sample has none there
+        self._begin(
+            np.float32(sample[first] if first > 0 else np.inf),
+            np.float32(sample[last] if last < count else -np.inf),
+        )
+
+    def _begin(self, high: np.float32, low: np.float32) -> None:
+        self._high, self._low = high, low
+        self._above = self._between = 0
+        self._at_high: list[int] = []
+        self._at_low: list[int] = []
+        self._inside: list[_Values] = []
+
+    def see(self, values: _Values) -> None:
+        """Counts one block."""
+        if not self.open:
+            return
+        if self._digits is not None:
+            self._digits.see(values)
+            return
+        below = values < self._high
+        at_high = int(np.count_nonzero(values == self._high))
+        self._above += len(values) - int(np.count_nonzero(below)) - at_high
+        self._at_high.append(at_high)
+        # where both ends are one value, its entries count as those at the upper end
+        same = self._low == self._high
+        self._at_low.append(0 if same else int(np.count_nonzero(values == self._low)))
+        inside = values[below & (values > self._low)]
+        self._between += len(inside)
+        if self._between > self._most:
+            self._inside.clear()
+        else:
+            self._inside.append(inside)
+
+    def conclude(self) -> _Tie | None:
+        """Ends a pass: the cut is found, or what the next pass looks for. Returns where to look
+        where only some of the entries equal to the value are kept."""
+        if not self.open:
+            return None
+        if self._digits is not None:
+            value = self._digits.conclude()
+            if value is not None:
+                self._digits = None
+                self._begin(value, value)
+            return None
+        wanted = self.rank - self._above
+        at_high, at_low = sum(self._at_high), sum(self._at_low)
+        missed = not 1 <= wanted <= at_high + self._between + at_low
+        if missed or self._between > self._most:
+            self._inside = []
+            self._digits = _Digits(self.rank)
+            return None
+        self.open = False
+        blocks, self._inside = self._inside, []
+        inside = np.concatenate(blocks)
+        if wanted <= at_high:
+            return self._settled(float(self._high), wanted, self._at_high)
+        wanted -= at_high
+        if wanted > len(inside):
+            return self._settled(float(self._low), wanted - len(inside), self._at_low)
+        value = np.partition(inside, len(inside) - wanted)[len(inside) - wanted]
+        ties = [int(np.count_nonzero(block == value)) for block in blocks]
+        more = int(np.count_nonzero(inside > value))
+        return self._settled(float(value), wanted - more, ties)
+
+    def _settled(self, value: float, kept: int, ties: list[int]) -> _Tie | None:
+        """kept: how many of the entries equal to the value are; ties: how many each block has."""
+        self.cut = Cut(value, _ALL)
+        if kept == sum(ties):
+            return None
+        block = 0
+        while kept > ties[block]:
+            kept -= ties[block]
+            block += 1
+        return _Tie(value, block, kept)
+
+    def settle(self, last: int) -> None:
+        """Takes the position of the last entry kept."""
+        self.cut = Cut(self.cut.value, last)
+
+
+class _Digits:
+    """The search for the r-th largest by the two 16-bit digits of its bits, a pass for each."""
+
+    def __init__(self, rank: int) -> None:
+        self._wanted, self._first = rank, -1
+        self._counts = np.zeros(_DIGIT, np.int64)
+
+    def see(self, values: _Values) -> None:
+        """Counts one block: the first digits, then the second ones after the first that was found."""
+        bits = values.view(np.uint32)
+        # integers in the order of the numbers
+        keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+        digits = keys >> 16
+        if self._first >= 0:
+            digits = keys[digits == self._first] % _DIGIT
+        self._counts += np.bincount(digits, minlength=_DIGIT)
+
+    def conclude(self) -> np.float32 | None:
+        """Ends a pass; the value after the second."""
+        from_above = np.cumsum(self._counts[::-1])
+        place = int(np.searchsorted(from_above, self._wanted))
+        digit = _DIGIT - 1 - place
+        if self._first < 0:
+            self._wanted -= int(from_above[place] - self._counts[digit])
+            self._first, self._counts = digit, np.zeros(_DIGIT, np.int64)
+            return None
+        key = self._first * _DIGIT + digit
+        bits = key ^ (1 << 31) if key >> 31 else key ^ 0xFFFFFFFF
+        return np.uint32(bits).view(np.float32)
