@@ -12,6 +12,7 @@ from weightlens_cli.commands.evaluate import evaluate
 from weightlens_cli.commands.extract import extract
 from weightlens_cli.commands.inspect import inspect
 from weightlens_cli.commands.merge import merge
+from weightlens_cli.commands.mergekit_yaml import PASSED_ON, mergekit_yaml
 from weightlens_cli.commands.overlap import overlap
 from weightlens_cli.outcome import reported
 
@@ -53,5 +54,8 @@ app.command("overlap")(reported(overlap))
 app.command("compare")(reported(compare))
 app.command("merge")(reported(merge))
 app.command("extract")(reported(extract))
+app.command("mergekit-yaml", context_settings=PASSED_ON, add_help_option=False)(
+    reported(mergekit_yaml)
+)
 app.command("eval")(reported(evaluate))
 app.add_typer(cache, name="cache")

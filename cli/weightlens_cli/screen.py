@@ -55,6 +55,33 @@ def progress_bar() -> Iterator["Progress"]:
         yield bar
 
 
+@contextmanager
+def bytes_bar() -> Iterator["Progress"]:
+    """The same for bytes: how many of how many, and how many in a second."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True,
+                  disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+        yield bar
+
+
 def show_step(bar: "Progress", task: "TaskID", step: str, done: int, total: int) -> None:
     """Moves the bar; where there is no terminal to draw one on, a line a step."""
     bar.update(task, description=step, completed=done, total=total)

@@ -12,7 +12,6 @@ from weightlens.checkpoint import write
 from weightlens.checkpoint.journal import Journal
 from weightlens.checkpoint.layout import TensorInfo, scan_folder
 from weightlens.checkpoint.partial import JOURNAL, MARKER, REPLACED
-from weightlens.checkpoint.shards import ShardFiles
 from weightlens.checkpoint.write import CheckpointWriter, check_output, plan_shards
 from weightlens.errors import InputError, OutputError
 
@@ -286,29 +285,6 @@ def test_the_journal_is_believed_only_as_far_as_the_shards_bear_it_out(
             first = raw.index(TENSORS["a"].numpy().tobytes())
             shard.write_bytes(raw[:first] + bytes(24) + raw[first + 24 :])
     assert complete(tmp_path / "out") == ({"b", "empty"} if damage == "zeros" else {"empty"})
-
-
-def test_shards_are_brought_to_the_disk_before_the_line_that_follows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every 24 bytes here: after `a` (24), after `b` and `c` no (10 + 8)."""
-    seen: list[str] = []
-    sync, append = ShardFiles.sync, Journal.append
-
-    def synced(files: ShardFiles) -> None:
-        seen.append("sync")
-        sync(files)
-
-    def appended(journal: Journal, *line: object) -> None:
-        seen.append(str(line[0]))
-        append(journal, *line)
-
-    monkeypatch.setattr(write, "SYNC_BYTES", 24)
-    monkeypatch.setattr(ShardFiles, "sync", synced)
-    monkeypatch.setattr(Journal, "append", appended)
-    with pytest.raises(Killed):
-        begin(tmp_path / "out", "a", "b", "c", "empty")
-    assert seen == ["sync", "a", "b", "c", "empty"]
 
 
 def replaced_halfway(tmp_path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -74,7 +74,7 @@ def copy_companions(
         (out / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def content_hash(folder: Path) -> str:
+def content_hash(folder: Path, check: Callable[[], None] = lambda: None) -> str:
     """xxh3-128 over names and bytes of a folder's safetensors files, or of its pickles where the
     weights are read from those, in order of their names."""
     import xxhash
@@ -84,5 +84,6 @@ def content_hash(folder: Path) -> str:
         digest.update(file.name.encode())
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 24):
+                check()
                 digest.update(chunk)
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Reading tensors one at a time, from a folder or from a state dict, behind one interface."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -103,7 +104,7 @@ def all_finite(tensor: Float[Tensor, "..."]) -> bool:
     if tensor.numel() == 0:
         return True
     low, high = torch.aminmax(tensor)
-    return bool(torch.isfinite(low)) and bool(torch.isfinite(high))
+    return math.isfinite(low.item()) and math.isfinite(high.item())
 
 
 class StoredWeights(Weights):

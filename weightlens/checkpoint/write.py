@@ -22,10 +22,9 @@ from weightlens.checkpoint.journal import Journal
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.partial import JOURNAL, PartialFolder
 from weightlens.checkpoint.shards import ShardFiles, plan_shards
+from weightlens.checkpoint.syncing import Syncing
 from weightlens.errors import OutputError, WeightlensError
 
-SYNC_BYTES = 1 << 30
-"""What is written is on the disk at least as often as this, before the journal goes on."""
 PROVENANCE_FILE = "weightlens.json"
 """Lies beside the weights of every merge: how it was made."""
 
@@ -60,7 +59,7 @@ class CheckpointWriter:
         self._files = ShardFiles(self.folder, plan_shards(self._infos), self._infos)
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
         self._digests: dict[str, xxhash.xxh3_128] = {}
-        self._unsynced = 0
+        self._syncing = Syncing(self._sync)
         self._lock = Lock()
 
     def __enter__(self) -> "CheckpointWriter":
@@ -123,16 +122,13 @@ class CheckpointWriter:
             self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
         self._files.write(name, raw, at=at)
         self._pending[name] -= len(raw)
-        with self._lock:
-            self._unsynced += len(raw)
-            if self._unsynced >= SYNC_BYTES and self._journal is not None:
-                self._sync()
+        if self._journal is not None:
+            self._syncing.wrote(len(raw))
 
     def _sync(self) -> None:
         self._files.sync()
         if self._journal is not None:
             self._journal.sync()
-        self._unsynced = 0
 
     def finish(self, name: str, notes: Any = None) -> None:
         """Journals a tensor that is written in full. notes: JSON, for `finished` of a later run."""
@@ -170,7 +166,7 @@ class CheckpointWriter:
             unwritten = [name for name, left in self._pending.items() if left]
             assert not unwritten, f"never written: {unwritten[:3]}"
             self._files.write_index()
-            self._sync()
+            self._syncing.finish()
             self._partial.publish()
         except BaseException as failure:
             self._leave(failure)
@@ -196,6 +192,7 @@ class CheckpointWriter:
             ) from error
 
     def _close(self) -> None:
+        self._syncing.close()
         self._files.close()
         if self._journal is not None:
             self._journal.close()

@@ -5,25 +5,30 @@ A counter-based generator (Philox, Salmon et al. 2011, "Parallel random numbers:
 """
 
 import numpy as np
-import torch
+import numpy.typing as npt
 import xxhash
-from jaxtyping import Float
-from torch import Tensor
 
 from weightlens.merge.streaming import Key
 
 _PER_COUNT = 8
 """Draws of 32 bits that one count of the generator gives."""
 
+Draws = npt.NDArray[np.uint32]
 
-def uniform(key: Key, source: int, start: int, count: int) -> Float[Tensor, "count"]:
-    """Draws for the entries start … start + count of a source: multiples of 2⁻²⁴ in [0, 1)."""
+
+def draws(key: Key, source: int, start: int, count: int) -> Draws:
+    """For the entries start … start + count of a source: whole numbers from 0 to 2³² − 1, all
+    equally likely."""
     first = start // _PER_COUNT
     generator = np.random.Philox(key=_generator_key(key, source), counter=first)
     skipped = start - first * _PER_COUNT
     raw = generator.random_raw((skipped + count + 1) // 2).view(np.uint32)
-    bits = raw[skipped : skipped + count] >> np.uint32(8)
-    return torch.from_numpy(bits.astype(np.float32) * np.float32(2**-24))
+    return raw[skipped : skipped + count]
+
+
+def limits(probabilities: npt.ArrayLike) -> Draws:
+    """A draw is below the limit with the probability, 0 to below 1, to within 2⁻³²."""
+    return np.floor(np.asarray(probabilities, np.float64) * 2.0**32).astype(np.uint32)
 
 
 def _generator_key(key: Key, source: int) -> int:

@@ -1,23 +1,44 @@
 """The engine: carries out a recipe, tensor by tensor, into a folder or into a state dict."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from weightlens.checkpoint.companions import content_hash, copy_companions
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.factors import FactorCache
-from weightlens.hub import Resolved
+from weightlens.merge.bridged import run_bridged
+from weightlens.merge.documents import Documents, read_documents
 from weightlens.merge.identity import plan_hash
 from weightlens.merge.jobs import Job
-from weightlens.merge.opening import Located, hold_sources, locate, open_sources
+from weightlens.merge.opening import Located, fetch, hold_sources
 from weightlens.merge.plan import Plan, check_space, make_plan
-from weightlens.merge.record import MatrixRecord, MergeReport, SourceRecord
-from weightlens.merge.resolution import Resolution, read_recipe
+from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, report_of
+from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
+from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress, Run
+from weightlens.merge.work import Beside
 from weightlens.version import VERSION
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a merge runs, whatever it merges; see `run_merge`."""
+
+    seed: int = 0
+    overwrite: bool = False
+    fresh: bool = False
+    verify: bool = False
+    cache: FactorCache | None = None
+    workers: int | None = None
+    engine: Engine | None = None
+    progress: Progress = lambda done, total, name: None
 
 
 def run_merge(
@@ -28,6 +49,8 @@ def run_merge(
     overwrite: bool = False,
     fresh: bool = False,
     verify: bool = False,
+    lenient: bool = False,
+    engine: Engine | None = None,
     cache: FactorCache | None = None,
     workers: int | None = None,
     progress: Progress = lambda done, total, name: None,
@@ -37,29 +60,43 @@ def run_merge(
     The recipe, the sources and their hashes, the seed and the record of every stripped matrix are
     written beside the weights as weightlens.json. A run that was killed or interrupted, or found
     the disk full, leaves OUT.partial, and the same call goes on from there. fresh: start anew all
-    the same. verify: read every tensor back before the output gets its name. cache: where
+    the same. verify: read every tensor back before the output gets its name. lenient: unknown keys
+    in the recipe are warnings. engine: ours wherever it can, unless one is named. cache: where
     factorisations of the base are kept and found again. workers: threads that merge tensors side
     by side; the bytes do not depend on it. Raises InputError and its kinds.
+
+    A file of several recipes is carried out step by step, the results of all but the last in
+    OUT.steps, which goes when the last is done.
     """
-    resolution = read_recipe(recipe) if isinstance(recipe, Path) else recipe
+    documents = _documents(recipe, lenient)
     check_output(out, overwrite=overwrite)
-    located = locate(resolution)
-    check_output(out, overwrite=overwrite, sources=located.folders)
-    plan = make_plan(resolution, open_sources(resolution, located))
-    check_space(plan, out)
-    run = Run(plan, seed, cache=cache, workers=workers)
-    key = plan_hash(plan, list(located.models.values()), seed=seed)
-    with CheckpointWriter(out, plan.infos, overwrite=overwrite, plan=key, fresh=fresh) as writer:
-        run.write(writer, progress)
-        if verify:
-            writer.verify()
-        home = located.models[plan.home.label].path
-        copy_companions(
-            home, writer.folder, dtype=resolution.recipe.write_dtype, changes=plan.config
-        )
-        report = _report(plan, located, run, key)
-        (writer.folder / PROVENANCE_FILE).write_text(report.to_json(), encoding="utf-8")
+    options = Options(seed, overwrite, fresh, verify, cache, workers, engine, progress)
+    home = out.resolve()
+    steps = home.with_name(home.name + ".steps")
+    prepared = prepare_all(documents, steps, engine=engine)
+    for name, step in zip(documents.steps, prepared, strict=False):
+        _step(step, steps / name, options)
+    report = _carry_out(prepared[-1], out, options)
+    shutil.rmtree(steps, ignore_errors=True)
     return report
+
+
+def plan_merge(
+    recipe: Path | Resolution,
+    *,
+    lenient: bool = False,
+    engine: Engine | None = None,
+    workers: int | None = None,
+) -> list[PlanReport]:
+    """What `run_merge` would do, from headers alone: one report for each recipe of the file.
+
+    Raises InputError and its kinds for whatever can be known to be wrong before weights are read.
+    """
+    documents = _documents(recipe, lenient)
+    return [
+        report_of(prepared, workers=workers)
+        for prepared in prepare_all(documents, Path("steps"), engine=engine)
+    ]
 
 
 def merge_state_dicts(
@@ -86,28 +123,117 @@ def merge_state_dicts(
     return merged, run.records
 
 
-def _report(plan: Plan, located: Located, run: Run, key: str) -> MergeReport:
-    resolution = plan.resolution
-    named = resolution.recipe.base_model
+def _documents(recipe: Path | Resolution, lenient: bool) -> Documents:
+    if isinstance(recipe, Path):
+        return read_documents(recipe, lenient=lenient)
+    return Documents({}, recipe)
+
+
+def _step(prepared: Prepared, out: Path, options: Options) -> None:
+    """Makes the result of a recipe that others need, unless an earlier run has."""
+    done: str | None = None
+    with suppress(OSError, ValidationError):
+        text = (out / PROVENANCE_FILE).read_text(encoding="utf-8")
+        done = MergeReport.model_validate_json(text).plan
+    ready = _fetched(prepared, options)
+    assert ready.plan is not None, "prepare_all lets no other pass"
+    found = list(ready.located.models.values())
+    if done != plan_hash(ready.plan, found, seed=options.seed) or options.fresh:
+        shutil.rmtree(out, ignore_errors=True)
+        _run(ready, ready.plan, out, options)
+
+
+def _carry_out(prepared: Prepared, out: Path, options: Options) -> MergeReport:
+    ready = _fetched(prepared, options)
+    check_output(out, overwrite=options.overwrite, sources=ready.located.folders)
+    if ready.plan is None:
+        return _run_bridged(ready, out, options)
+    return _run(ready, ready.plan, out, options)
+
+
+def _fetched(prepared: Prepared, options: Options) -> Prepared:
+    """The same recipe with all weights on this machine."""
+    located = prepared.located
+    if not located.remote:
+        return prepared
+    return prepare(prepared.resolution, fetch(located), engine=options.engine)
+
+
+def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
+    located, resolution = ready.located, ready.resolution
+    if resolution.recipe.output == "model":
+        check_space(plan, out)
+    run = Run(plan, options.seed, cache=options.cache, workers=options.workers)
+    key = plan_hash(plan, list(located.models.values()), seed=options.seed)
+    with (
+        CheckpointWriter(
+            out, plan.infos, overwrite=options.overwrite, plan=key, fresh=options.fresh
+        ) as writer,
+        Beside(lambda check: _records(located, check)) as records,
+    ):
+        run.write(writer, options.progress)
+        if options.verify:
+            writer.verify()
+        donor = ready.words.donor
+        copy_companions(
+            located.models[plan.home.label].path,
+            writer.folder,
+            dtype=resolution.recipe.write_dtype,
+            changes=plan.config,
+            tokenizer=located.models[donor].path if donor else None,
+            chat_template=ready.words.template,
+        )
+        report = _report(
+            ready, options, key, records.result(), tensors=len(plan.jobs), size=plan.bytes_written
+        )
+        report = report.model_copy(update={"matrices": run.records})
+        (writer.folder / PROVENANCE_FILE).write_text(report.to_json(), encoding="utf-8")
+    return report
+
+
+def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
+    def written(tensors: int, size: int) -> MergeReport:
+        records = _records(ready.located, lambda: None)
+        return _report(ready, options, None, records, tensors=tensors, size=size)
+
+    return run_bridged(ready, out, seed=options.seed, progress=options.progress, report=written)
+
+
+def _report(
+    ready: Prepared,
+    options: Options,
+    key: str | None,
+    records: Mapping[str, SourceRecord],
+    *,
+    tensors: int,
+    size: int,
+) -> MergeReport:
+    named = ready.resolution.recipe.base_model
     return MergeReport(
         weightlens=VERSION,
         torch=torch.__version__,
-        recipe=resolution.text,
-        base=None if named is None else _source_record(located.models[named]),
-        sources=[_source_record(located.models[name]) for name in resolution.sources],
-        seed=run.seed,
+        engine=ready.engine,
+        recipe=ready.resolution.text,
+        base=None if named is None else records[named],
+        sources=[records[name] for name in ready.resolution.sources],
+        seed=options.seed,
         plan=key,
-        warnings=list(resolution.warnings),
-        tensors=len(plan.jobs),
-        bytes=plan.bytes_written,
-        matrices=run.records,
+        warnings=list(ready.warnings),
+        tensors=tensors,
+        bytes=size,
+        matrices=[],
     )
 
 
-def _source_record(at: Resolved) -> SourceRecord:
-    commits = [commit or "local" for commit in at.commits]
-    return SourceRecord(
-        model=at.label,
-        commit="+".join(commits) if any(at.commits) else None,
-        hash="+".join(content_hash(folder) for folder in at.folders),
-    )
+def _records(located: Located, check: Callable[[], None]) -> dict[str, SourceRecord]:
+    """Of every model, with the hashes of its files, each of which is read once."""
+    folders = dict.fromkeys(located.folders)
+    hashes = {folder: content_hash(folder, check) for folder in folders}
+    return {
+        name: SourceRecord(
+            model=name,
+            commit="+".join(c or "local" for c in at.commits) if any(at.commits) else None,
+            hash="+".join(hashes[folder] for folder in at.folders),
+        )
+        for name, at in located.models.items()
+    }

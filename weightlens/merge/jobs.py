@@ -86,10 +86,12 @@ class Job:
 
 @dataclass
 class JobMaker:
-    """Turns the groups of a resolution into jobs. sources: by the names in the recipe."""
+    """Turns the groups of a resolution into jobs. sources: by the names in the recipe; rows: of the
+    embeddings, where the tokenizer says."""
 
     resolution: Resolution
     sources: Mapping[str, Source]
+    rows: int | None = None
     selection: Selection = field(default_factory=Selection)
 
     def jobs(self) -> list[Job]:
@@ -185,7 +187,9 @@ class JobMaker:
     def _info(self, name: str, inputs: Sequence[Input]) -> TensorInfo:
         shapes = [i.info.shape for i in inputs]
         shape = shapes[0]
-        if len(set(shapes)) > 1:
+        if self.rows is not None and self._is_embedding(name, inputs):
+            shape = self._cut(name, inputs, self.rows)
+        elif len(set(shapes)) > 1:
             shape = self._resized(name, inputs, self.resolution.recipe.embeddings)
         dtypes = [i.info.dtype for i in inputs]
         if len({dtype.is_floating_point for dtype in dtypes}) > 1:
@@ -194,6 +198,19 @@ class JobMaker:
             return TensorInfo(shape, dtypes[0])
         stored = reduce(torch.promote_types, dtypes)
         return TensorInfo(shape, self.resolution.recipe.write_dtype or stored)
+
+    def _is_embedding(self, name: str, inputs: Sequence[Input]) -> bool:
+        return self.selection.reason_to_skip(name, inputs[0].info) == "embedding"
+
+    def _cut(self, name: str, inputs: Sequence[Input], rows: int) -> tuple[int, ...]:
+        """One row for each token; what is more has no meaning."""
+        for given in inputs:
+            if given.info.shape[0] < rows:
+                raise ShapeMismatch(
+                    f"{name} of {given.source.label} has {given.info.shape[0]} rows, but the "
+                    f"tokenizer {rows} tokens"
+                )
+        return (rows, *inputs[0].info.shape[1:])
 
     def _resized(
         self, name: str, inputs: Sequence[Input], policy: Embeddings | None
@@ -204,8 +221,7 @@ class JobMaker:
         other = next(i for i in inputs if i.info.shape != first.info.shape)
         said = (f"{name} is {_times(other.info.shape)} in {other.source.label} but "
                 f"{_times(first.info.shape)} in {first.source.label}")  # fmt: skip
-        words = self.selection.reason_to_skip(name, first.info) == "embedding"
-        if not words or len({shape[1:] for shape in shapes}) > 1:
+        if not self._is_embedding(name, inputs) or len({shape[1:] for shape in shapes}) > 1:
             raise ShapeMismatch(said)
         if policy is None:
             raise ShapeMismatch(

@@ -17,6 +17,7 @@ from weightlens.errors import OutputError
 from weightlens.merge.jobs import Job, JobMaker, Source, check_sources
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.streaming import CHUNK
+from weightlens.merge.tokens import Words
 
 AT_REST = 330e6
 """Bytes that Python, torch and this program take before a tensor is read (measured)."""
@@ -26,8 +27,8 @@ AT_REST = 330e6
 class Plan:
     """What one merge comes to.
 
-    sources: by the names in the recipe; home: where names, config and tokenizer come from: the
-    base, or the first model listed. config: what changes in config.json.
+    sources: by the names in the recipe; home: where names and config come from: the base, or the
+    first model listed. config: what changes in config.json. words: what becomes of the tokenizer.
     """
 
     resolution: Resolution
@@ -35,6 +36,7 @@ class Plan:
     home: Source
     jobs: tuple[Job, ...]
     config: Mapping[str, Any]
+    words: Words
 
     @property
     def infos(self) -> dict[str, TensorInfo]:
@@ -60,16 +62,20 @@ class Plan:
         return int(AT_REST + max(workers * widest, matrix))
 
 
-def make_plan(resolution: Resolution, sources: Mapping[str, Source]) -> Plan:
+def make_plan(
+    resolution: Resolution, sources: Mapping[str, Source], words: Words | None = None
+) -> Plan:
     """Checks every source against the recipe and lists the jobs.
 
     Raises TensorMissing, ShapeMismatch, AdapterMismatch, RecipeError.
     """
     check_sources(resolution, sources)
-    jobs = tuple(JobMaker(resolution, sources).jobs())
+    words = words or Words()
+    jobs = tuple(JobMaker(resolution, sources, words.rows).jobs())
     first = resolution.groups[0]
     home = sources[resolution.recipe.base_model or first.sources[0].model]
-    return Plan(resolution, sources, home, jobs, _config_changes(resolution, home.weights, jobs))
+    changes = _config_changes(resolution, home.weights, jobs)
+    return Plan(resolution, sources, home, jobs, changes, words)
 
 
 def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]) -> dict[str, Any]:
@@ -83,11 +89,10 @@ def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]
             for layer in range(*((group.base or group.sources[0]).layers or (0, 0)))
         ]
         changes |= stacked_layers(home.config, taken)
-    if resolution.recipe.embeddings is not None:
-        for job in jobs:
-            own = home.infos.get(job.name)
-            if own is not None and own.shape != job.info.shape:
-                changes["vocab_size"] = job.info.shape[0]
+    for job in jobs:
+        own = home.infos.get(job.name)
+        if groups[0].layers is None and own is not None and own.shape != job.info.shape:
+            changes["vocab_size"] = job.info.shape[0]
     return changes
 
 

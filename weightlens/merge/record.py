@@ -73,6 +73,7 @@ class MergeReport(Record):
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
     weightlens: str
     torch: str
+    engine: Literal["weightlens", "mergekit"] = "weightlens"
     recipe: str
     base: SourceRecord | None
     sources: list[SourceRecord]
@@ -82,6 +83,31 @@ class MergeReport(Record):
     tensors: int
     bytes: int
     matrices: list[MatrixRecord]
+
+
+class PlanReport(Record):
+    """What a merge would do, before it does it.
+
+    engine: ours, or mergekit's for the reasons given; then what is None is not known beforehand.
+    kinds: how many tensors are copied, streamed (pointwise, two-pass, row-wise) and held whole
+    (matrix). bytes_read counts every tensor once. peak_memory: about how many bytes at most.
+    """
+
+    schema_: Literal["weightlens.plan/1"] = Field(default="weightlens.plan/1", alias="schema")
+    engine: Literal["weightlens", "mergekit"]
+    reasons: list[str]
+    method: str
+    base: str | None
+    sources: list[str]
+    tensors: int | None
+    kinds: dict[str, int]
+    shards: int | None
+    bytes_read: int | None
+    bytes_written: int | None
+    bytes_to_download: int
+    peak_memory: int | None
+    workers: int
+    warnings: list[str]
 
 
 class StripSummary(Record):

@@ -24,12 +24,15 @@ Quantities = Callable[[Block], Sequence[Float[Tensor, "block"]]]
 _Values = npt.NDArray[np.float32]
 
 _MARGIN = 0.03
-"""The bracket's half width as a share of all entries."""
-_MOST = 0.12
-"""Share of all entries that is collected at most, of a tensor of more than a few chunks."""
+"""The bracket's half width as a share of all entries, at most."""
+_COLLECTED = 1 << 23
+"""Entries inside the bracket that are collected at most; the bracket is made for half as many."""
+_SMALL = 1 << 20
+"""A tensor of so many entries is collected whole."""
 
-_PIECES, _PIECE = 128, 512
-"""A sample: so many places, one in each of as many equal parts, and so many neighbours at each."""
+_PIECES, _PIECE = (128, 1024), 512
+"""A sample: so many places, one in each of as many equal parts, and so many neighbours at each. The
+larger the tensor, the narrower the bracket and the larger the sample."""
 _GOLDEN = 0.6180339887498949
 """Places move on by this share of a part: no period of the tensor's columns stays in step."""
 
@@ -113,10 +116,10 @@ def cuts(
 
 def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -> list[_Values]:
     """Sorted descending; nothing of a tensor so small that one pass collects it all."""
-    if tensor.entries <= CHUNK:
+    if tensor.entries <= _SMALL:
         return [np.empty(0, np.float32)] * count
     piece = max(_PIECE // width, 1) * width
-    pieces = min(_PIECES, tensor.entries // piece)
+    pieces = min(max(_PIECES[0], tensor.entries // CHUNK), _PIECES[1], tensor.entries // piece)
     found: list[list[_Values]] = [[] for _ in range(count)]
     for i in range(pieces):
         place = int((i + i * _GOLDEN % 1) * (tensor.entries - piece) / pieces)
@@ -143,10 +146,10 @@ class _Search:
     def __init__(self, rank: int, sample: _Values, entries: int) -> None:
         assert 0 <= rank <= entries, (rank, entries)
         self.rank, self.cut, self.open = rank, NOTHING, rank > 0
-        self._most = max(CHUNK, int(_MOST * entries))
         self._digits: _Digits | None = None
         count, share = len(sample), rank / max(entries, 1)
-        first, last = int((share - _MARGIN) * count), int((share + _MARGIN) * count)
+        margin = min(_MARGIN, _COLLECTED / 4 / max(entries, 1))
+        first, last = int((share - margin) * count), int((share + margin) * count)
         # the bracket has no end where the sample has none there
         self._begin(
             np.float32(sample[first] if first > 0 else np.inf),
@@ -176,7 +179,7 @@ class _Search:
         self._at_low.append(0 if same else int(np.count_nonzero(values == self._low)))
         inside = values[below & (values > self._low)]
         self._between += len(inside)
-        if self._between > self._most:
+        if self._between > _COLLECTED:
             self._inside.clear()
         else:
             self._inside.append(inside)
@@ -195,7 +198,7 @@ class _Search:
         wanted = self.rank - self._above
         at_high, at_low = sum(self._at_high), sum(self._at_low)
         missed = not 1 <= wanted <= at_high + self._between + at_low
-        if missed or self._between > self._most:
+        if missed or self._between > _COLLECTED:
             self._inside = []
             self._digits = _Digits(self.rank)
             return None
@@ -236,7 +239,7 @@ class _Digits:
         self._counts = np.zeros(_DIGIT, np.int64)
 
     def see(self, values: _Values) -> None:
-        """Counts one block: the first digits, then the second ones after the first that was found."""
+        """Counts one block: the first digits, then the second ones after the one found."""
         bits = values.view(np.uint32)
         # integers in the order of the numbers
         keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))

@@ -1,18 +1,42 @@
 """`weightlens merge`: carries out a recipe."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightlens_cli import screen
 from weightlens_cli.caching import NoCache, chosen_cache
 
+if TYPE_CHECKING:
+    from weightlens.merge.preparing import Engine
+
+
+class EngineName(StrEnum):
+    """Who carries a recipe out."""
+
+    auto = "auto"
+    weightlens = "weightlens"
+    mergekit = "mergekit"
+
+    @property
+    def chosen(self) -> "Engine | None":
+        """As the library has it; None leaves the choice to the plan."""
+        named: dict[str, Engine] = {"weightlens": "weightlens", "mergekit": "mergekit"}
+        return named.get(self.value)
+
 
 def merge(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML).")],
-    out: Annotated[Path, typer.Argument(help="Output folder; must be new or empty.")],
-    seed: Annotated[int, typer.Option(help="Seed of random subspaces.")] = 0,
+    out: Annotated[Path | None, typer.Argument(help="Output folder; must be new or empty.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan and every error and warning; write nothing."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of random draws and random subspaces.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT once the new merge is whole.")
     ] = False,
@@ -22,6 +46,15 @@ def merge(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every tensor back before OUT gets its name.")
     ] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Unknown keys in the recipe are warnings, not errors.")
+    ] = False,
+    engine: Annotated[
+        EngineName, typer.Option(help="auto: mergekit's own only where it has to be.")
+    ] = EngineName.auto,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that merge tensors side by side.")
+    ] = None,
     no_cache: NoCache = False,
     json: Annotated[
         str | None, typer.Option(help="Write the merge's record as JSON to a file, or - .")
@@ -29,16 +62,28 @@ def merge(
 ) -> None:
     """Merge models as a recipe says, tensor by tensor.
 
-    Everything goes into OUT.partial, which is renamed to OUT when it is whole. Where a run was
-    interrupted or killed, the same command goes on from OUT.partial. The record of the
-    merge (recipe, sources with hashes, overlaps before, after and as written) lies beside the
-    weights as weightlens.json.
+    mergekit's recipes run unchanged. Everything goes into OUT.partial, which is renamed to OUT when
+    it is whole. Where a run was interrupted or killed, the same command goes on from OUT.partial.
+    The record of the merge (recipe, sources with hashes, overlaps before, after and as written)
+    lies beside the weights as weightlens.json.
     """
     screen.check_target(json)
-    from weightlens.merge.engine import run_merge
+    from weightlens.errors import OutputError
+    from weightlens.merge.engine import plan_merge, run_merge
+    from weightlens.report.plan_tables import plan_tables
     from weightlens.report.tables import merge_tables
 
-    with screen.progress_bar() as bar:
+    chosen = engine.chosen
+    if dry_run:
+        plans = plan_merge(recipe, lenient=lenient, engine=chosen, workers=workers)
+        if json is not None:
+            screen.write_text("[" + ",\n".join(plan.to_json() for plan in plans) + "]\n", json)
+        if json != "-":
+            screen.console().print(*plan_tables(plans), sep="\n")
+        return
+    if out is None:
+        raise OutputError("OUT is missing: name a folder for the merge, or use --dry-run")
+    with screen.bytes_bar() as bar:
         task = bar.add_task("merging", total=None)
         report = run_merge(
             recipe,
@@ -47,6 +92,9 @@ def merge(
             overwrite=overwrite,
             fresh=fresh,
             verify=verify,
+            lenient=lenient,
+            engine=chosen,
+            workers=workers,
             cache=chosen_cache(no_cache),
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )

@@ -9,22 +9,17 @@ alone.
 
 from typing import ClassVar, Literal
 
-from weightlens.merge.draws import uniform
-from weightlens.merge.sparse import Sparse, Trim
-from weightlens.merge.streaming import Streamed
+from jaxtyping import Float
+from torch import Tensor
+
+from weightlens.merge.draws import Draws, limits
+from weightlens.merge.thinning import Thinned
 
 
-class _Dare(Sparse):
-    rescale: bool = True
-    passes: ClassVar[str] = "two-pass"
-
-    def trimming(self, tensor: Streamed) -> Trim:
-        """Each entry by its own draw."""
-        return lambda block: [
-            delta if density >= 1
-            else delta * (uniform(tensor.key, i, block.start, len(block)) < density)
-            for i, (delta, density) in enumerate(zip(block.sources, self.density, strict=True))
-        ]  # fmt: skip
+class _Dare(Thinned):
+    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Draws:
+        """The same for all entries."""
+        return limits(self.density[source])
 
 
 class DareLinear(_Dare):

@@ -7,26 +7,21 @@ one further left ranks lower. della elects signs before it adds, della_linear do
 (weightlens.merge.sparse). Deep et al. 2024, arXiv:2406.11617, section 3.1.
 """
 
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import model_validator
 from torch import Tensor
 
-from weightlens.merge.draws import uniform
+from weightlens.merge.draws import Draws, limits
 from weightlens.merge.method import PerSource, Share
-from weightlens.merge.sparse import Sparse, Trim
-from weightlens.merge.streaming import Block, Streamed
-
-_REMEMBERED = 1 << 28
-"""Entries in all whose masks are kept, one bit each, between the two passes; beyond, and for
-blocks cut differently, they are made anew."""
+from weightlens.merge.thinning import Thinned
 
 
-class _Della(Sparse):
-    rescale: bool = True
+class _Della(Thinned):
     passes: ClassVar[str] = "row-wise"
     epsilon: Annotated[tuple[Share, ...], PerSource(default=0.15)] = ()
 
@@ -42,52 +37,36 @@ class _Della(Sparse):
         """A row."""
         return max(shape[-1], 1) if shape else 1
 
-    def trimming(self, tensor: Streamed) -> Trim:
-        """Each entry by its own draw against the probability of its rank."""
-        width = self.width(tensor.shape)
-        known: dict[tuple[int, int, int], np.ndarray] = {}
-        remembered = self.rescale and tensor.entries * tensor.count <= _REMEMBERED
-
-        def trimmed(block: Block, source: int) -> Float[Tensor, "block"]:
-            delta, density = block.sources[source], self.density[source]
-            if density >= 1:
-                return delta
-            if density <= 0:
-                return torch.zeros_like(delta)
-            place = (source, block.start, len(block))
-            if place in known:
-                bits = np.unpackbits(known[place], count=len(block))
-                return delta * torch.from_numpy(bits)
-            share = _shares(delta.view(-1, width)).flatten()
-            probability = share.mul_(2 * self.epsilon[source]).add_(density - self.epsilon[source])
-            kept = uniform(tensor.key, source, block.start, len(block)) < probability
-            if remembered:
-                known[place] = np.packbits(kept.numpy())
-            return delta * kept
-
-        return lambda block: [trimmed(block, i) for i in range(tensor.count)]
+    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Draws:
+        """By the rank of each entry in its row."""
+        by_rank = _limits_by_rank(width, self.density[source], self.epsilon[source])
+        order = ascending(delta.view(-1, width))
+        found = torch.empty(order.shape, dtype=torch.int32)
+        found.scatter_(1, order, torch.from_numpy(by_rank).expand_as(order))
+        return found.flatten().numpy().view(np.uint32)
 
 
-def _shares(rows: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
-    """(r − 1)/(n − 1), and 1/2 for an entry alone."""
-    width = rows.shape[1]
-    return (ranks(rows) - 1) / (width - 1) if width > 1 else torch.full_like(rows, 0.5)
+@lru_cache(64)
+def _limits_by_rank(width: int, density: float, epsilon: float) -> Draws:
+    """For ranks 1 … width; an entry alone has the middle one."""
+    share = np.linspace(0, 1, width) if width > 1 else np.array([0.5])
+    return limits(density - epsilon + 2 * epsilon * share).view(np.int32)
 
 
-def ranks(rows: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
-    """Rank of each entry's size in its row: 1 for the smallest, of equals the leftmost first.
+def ascending(rows: Float[Tensor, "rows n"]) -> Int[Tensor, "rows n"]:
+    """The columns of each row by the size of their entries, of equal ones the leftmost first.
 
     Sizes and columns are packed into one integer each, since sorting integers is several times
     faster than asking for an order.
     """
-    sizes = rows.abs().numpy().view(np.uint32).astype(np.uint64)
-    packed = (sizes << np.uint64(32)) | np.arange(rows.shape[1], dtype=np.uint64)
+    packed = np.empty(rows.shape, np.uint64)
+    halves = packed.view(np.uint32).reshape(*rows.shape, 2)
+    low, high = (0, 1) if np.little_endian else (1, 0)
+    halves[..., low] = np.arange(rows.shape[1], dtype=np.uint32)
+    # the bits of positive floats are in the order of the floats
+    halves[..., high] = rows.abs().numpy().view(np.uint32)
     packed.sort(axis=1)
-    order = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    ranked = np.empty(rows.shape, np.float32)
-    ascending = np.arange(1, rows.shape[1] + 1, dtype=np.float32)
-    np.put_along_axis(ranked, order, np.broadcast_to(ascending, rows.shape), axis=1)
-    return torch.from_numpy(ranked)
+    return torch.from_numpy(packed.view(np.int64) & 0xFFFFFFFF)
 
 
 class Della(_Della):

@@ -4,8 +4,8 @@
     v   = Σ w_i (u_i − ⟨u_i, m⟩ m)                        the mean in the tangent space
     x   = (Σ w_i ‖x_i‖) · (m cos‖v‖ + v sin‖v‖ / ‖v‖)
 
-x_i: weights or, with a base, deltas; each tensor is one vector. Where all are 0, so is x. Goddard 2025, "Multi-SLERP",
-goddard.blog; mergekit 0.1.5.
+x_i: weights or, with a base, deltas; each tensor is one vector. Where all are 0, so is x. Goddard
+2025, "Multi-SLERP", goddard.blog; mergekit 0.1.5.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,180 @@
+"""Merges by weightlens and by mergekit, in turn, on the same generated checkpoints.
+
+    python benchmarks/merge.py [--model qwen2.5-1.5b] [--methods linear,ties,…] [--folder DIR]
+                               [--repeats 1] [--without-peer] [--curve]
+
+Writes a base and two fine-tunes (bfloat16, normal weights and deltas) into a folder, and for every
+method runs `weightlens merge` and `mergekit-yaml` one after the other: wall time and peak memory of
+the whole process, medians of the repeats, and their ratio, also without what either takes to import
+itself. The first line is the floor: reading the sources and writing a file of the size of the
+output, with `cat` and `cp`. --curve: peak memory of weightlens over models of growing size instead.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from launching import Taken, launched
+from shapes import MODELS, Shape, write_checkpoint
+from timing import table
+
+PER_SOURCE = {
+    "linear": {}, "task_arithmetic": {}, "ties": {"density": 0.4}, "dare_linear": {"density": 0.4},
+    "dare_ties": {"density": 0.4}, "della": {"density": 0.4}, "della_linear": {"density": 0.4},
+    "breadcrumbs": {"density": 0.4}, "breadcrumbs_ties": {"density": 0.4}, "nuslerp": {},
+    "multislerp": {}, "karcher": None, "model_stock": None, "sce": None, "ram": None,
+    "ramplus_tl": None, "slerp": None, "nearswap": None, "arcee_fusion": None,
+}  # fmt: skip
+"""Parameters of each source besides its weight; None where sources have none."""
+SHARED = {"slerp": {"t": 0.4}, "nearswap": {"t": 0.001}, "sce": {"select_topk": 0.3}}
+ONE_SOURCE = ("slerp", "nearswap", "arcee_fusion")
+WITHOUT_BASE = ("linear", "karcher")
+
+
+def recipe(method: str) -> dict[str, object]:
+    """A recipe for the folders base, one and two."""
+    own = PER_SOURCE[method]
+    names = ["one"] if method in ONE_SOURCE else ["one", "two"]
+    models: list[dict[str, object]] = [{"model": name} for name in names]
+    for model in models if own is not None else []:
+        model["parameters"] = {"weight": 0.5} | own
+    found: dict[str, object] = {"merge_method": method, "models": models, "dtype": "bfloat16"}
+    if method not in WITHOUT_BASE:
+        found["base_model"] = "base"
+    return found | ({"parameters": SHARED[method]} if method in SHARED else {})
+
+
+def tool(name: str) -> str:
+    """The command's file in this environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def repeated(run: Callable[[], Taken], repeats: int) -> Taken:
+    """Medians."""
+    taken = [run() for _ in range(repeats)]
+    return Taken(statistics.median(t.seconds for t in taken), max(t.peak for t in taken))
+
+
+class Bench:
+    """Runs in one folder, with so many threads."""
+
+    def __init__(self, folder: Path, threads: int, repeats: int) -> None:
+        self.folder, self.repeats = folder, repeats
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+
+    def run(self, *command: str) -> Taken:
+        """One command; its output folder is removed before."""
+
+        def once() -> Taken:
+            shutil.rmtree(self.folder / "out", ignore_errors=True)
+            return launched(command, self.folder, self.environment)
+
+        return repeated(once, self.repeats)
+
+    def floor(self, method: str) -> Taken:
+        """Reading what goes in and writing what comes out."""
+        names = ["one"] if method in ONE_SOURCE else ["one", "two"]
+        names += [] if method in WITHOUT_BASE else ["base"]
+        read = " ".join(f"{name}/*.safetensors" for name in names)
+        return self.run("sh", "-c", f"cat {read} > /dev/null; mkdir out; cp one/*.safetensors out/")
+
+    def ours(self, method: str) -> Taken:
+        """`weightlens merge`."""
+        return self.run(tool("weightlens"), "merge", f"{method}.json", "out")
+
+    def theirs(self, method: str) -> Taken:
+        """`mergekit-yaml`, without looking for tokenizers, which these folders do not have."""
+        return self.run(tool("mergekit-yaml"), f"{method}.json", "out", "--no-copy-tokenizer",
+                        "--no-write-model-card", "--quiet")  # fmt: skip
+
+    def imports(self) -> tuple[float, float]:
+        """Seconds that ours and theirs take to import themselves."""
+        ours = self.run(sys.executable, "-c", "import weightlens.merge.engine")
+        theirs = self.run(sys.executable, "-c", "import mergekit.scripts.run_yaml")
+        return ours.seconds, theirs.seconds
+
+
+def prepared(folder: Path, shape: Shape) -> int:
+    """Writes the checkpoints that are not there yet; returns the parameters of one."""
+    entries = 0
+    for name, seed, like in (("base", 1, None), ("one", 2, 1), ("two", 3, 1)):
+        if not (folder / name).exists():
+            entries = write_checkpoint(folder / name, shape, seed, like)
+    for method in PER_SOURCE:
+        (folder / f"{method}.json").write_text(json.dumps(recipe(method)))
+    sizes = (file.stat().st_size for file in (folder / "base").glob("*.safetensors"))
+    return entries or sum(sizes) // 2
+
+
+def compare(bench: Bench, methods: Sequence[str], peer: bool) -> None:
+    """Prints the table of methods."""
+    ours_import, theirs_import = bench.imports()
+    print(f"imports: weightlens {ours_import:.1f} s, mergekit {theirs_import:.1f} s\n")
+    table("method", "floor s", "weightlens s", "÷ floor", "MB", "mergekit s", "MB", "ratio",
+          "ratio without imports")  # fmt: skip
+    for method in methods:
+        floor, ours = bench.floor(method), bench.ours(method)
+        cells = [method, f"{floor.seconds:.1f}", f"{ours.seconds:.1f}",
+                 f"{ours.seconds / floor.seconds:.1f}", f"{ours.peak:.0f}"]  # fmt: skip
+        if peer:
+            theirs = bench.theirs(method)
+            bare = (theirs.seconds - theirs_import) / (ours.seconds - ours_import)
+            cells += [f"{theirs.seconds:.1f}", f"{theirs.peak:.0f}",
+                      f"{theirs.seconds / ours.seconds:.1f}", f"{bare:.1f}"]  # fmt: skip
+        else:
+            cells += ["not measured"] * 4
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def curve(folder: Path, threads: int) -> None:
+    """Prints weightlens's peak memory over models of growing size."""
+    methods = ("linear", "ties", "della", "slerp")
+    table("parameters", *(f"{method} MB" for method in methods))
+    sizes = {"0.1b": 12, "qwen2.5-0.5b": 24, "qwen2.5-1.5b": 28, "3b": 36}
+    for name in sizes:
+        place = folder / f"curve-{name}"
+        place.mkdir(exist_ok=True)
+        entries = prepared(place, MODELS[name])
+        bench = Bench(place, threads, 1)
+        peaks = [f"{bench.ours(method).peak:.0f}" for method in methods]
+        print(f"| {entries / 1e9:.2f} B | " + " | ".join(peaks) + " |", flush=True)
+        shutil.rmtree(place)
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=MODELS, default="qwen2.5-1.5b")
+    parser.add_argument("--methods", default=",".join(PER_SOURCE))
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--without-peer", action="store_true")
+    parser.add_argument("--curve", action="store_true")
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, mergekit "
+          f"{version('mergekit')}, {arguments.threads} threads\n")  # fmt: skip
+    if arguments.curve:
+        curve(folder, arguments.threads)
+    else:
+        entries = prepared(folder, MODELS[arguments.model])
+        print(f"{arguments.model}: {entries / 1e9:.2f} B parameters x 3 models, bfloat16\n")
+        bench = Bench(folder, arguments.threads, arguments.repeats)
+        compare(bench, arguments.methods.split(","), not arguments.without_peer)
+    if arguments.folder is None:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A merge that mergekit's engine carries out, behind the same folder, record and progress.
+
+What it writes appears under its name when it is whole, as with our own engine; but it keeps no
+journal, so that a run that was killed begins anew.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from weightlens.checkpoint.layout import scan_folder
+from weightlens.checkpoint.partial import PartialFolder
+from weightlens.checkpoint.write import PROVENANCE_FILE
+from weightlens.errors import RecipeError
+from weightlens.hub import Resolved
+from weightlens.merge.mergekit_bridge import run_mergekit
+from weightlens.merge.preparing import Prepared
+from weightlens.merge.record import MergeReport
+from weightlens.merge.resolution import Resolution
+from weightlens.merge.running import Progress
+
+_OURS = ("transforms", "embeddings", "output", "name")
+"""Keys of a recipe that mergekit does not know."""
+
+
+def run_bridged(
+    ready: Prepared,
+    out: Path,
+    *,
+    seed: int,
+    progress: Progress,
+    report: Callable[[int, int], MergeReport],
+) -> MergeReport:
+    """Merges into a folder that is whole or absent. report: given the number of tensors and their
+    bytes, what is written beside them. Raises RecipeError, CheckpointError, InputError and
+    OutputError.
+    """
+    models = {name: _folders(at) for name, at in ready.located.models.items()}
+    partial = PartialFolder(out.resolve())
+    try:
+        partial.claim()
+        partial.restore()
+        partial.clear()
+        warnings = run_mergekit(
+            mergekit_text(ready.resolution),
+            partial.path,
+            models=models,
+            seed=seed,
+            progress=progress,
+        )
+        written = scan_folder(partial.path)
+        found = report(len(written), sum(tensor.info.nbytes for tensor in written.values()))
+        found = found.model_copy(update={"warnings": [*found.warnings, *warnings]})
+        (partial.path / PROVENANCE_FILE).write_text(found.to_json(), encoding="utf-8")
+        partial.publish()
+    except BaseException:
+        partial.remove()
+        raise
+    finally:
+        partial.release()
+    return found
+
+
+def mergekit_text(resolution: Resolution) -> str:
+    """The recipe without what only weightlens knows: the very text where there is nothing such."""
+    data = resolution.written.data
+    if not any(key in data for key in _OURS):
+        return resolution.text
+    kept = {key: value for key, value in data.items() if key not in _OURS}
+    if resolution.recipe.embeddings == "tokenizer" and resolution.recipe.wanted_tokenizer is None:
+        kept["tokenizer_source"] = "base"
+    return yaml.safe_dump(kept, sort_keys=False)
+
+
+def _folders(at: Resolved) -> str:
+    """FOLDER or FOLDER+ADAPTER, absolute."""
+    if len(at.adapters) > 1:
+        raise RecipeError(f"{at.label}: mergekit's engine puts one adapter on a model, not "
+                          f"{len(at.adapters)}; merge them first")  # fmt: skip
+    return "+".join(str(folder.resolve()) for folder in at.folders)

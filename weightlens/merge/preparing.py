@@ -1,0 +1,141 @@
+"""Before the work: every recipe of a file planned from headers, and what a dry run tells of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from weightlens.checkpoint.chat import differences
+from weightlens.checkpoint.layout import DTYPE_NAMES
+from weightlens.checkpoint.remote import RemoteTensors
+from weightlens.checkpoint.shards import plan_shards
+from weightlens.errors import RecipeError
+from weightlens.hub import Resolved
+from weightlens.merge.documents import Documents
+from weightlens.merge.opening import Located, look_up, open_sources
+from weightlens.merge.plan import Plan, make_plan
+from weightlens.merge.record import PlanReport
+from weightlens.merge.resolution import Resolution
+from weightlens.merge.tokens import Words, words_of
+from weightlens.merge.work import Workers
+
+Engine = Literal["weightlens", "mergekit"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One recipe, ready to be carried out. plan: None where mergekit's engine will; reasons: why it
+    has to. warnings: of the recipe, and what its sources say differently."""
+
+    resolution: Resolution
+    located: Located
+    words: Words
+    plan: Plan | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def engine(self) -> Engine:
+        """Which engine carries it out."""
+        return "weightlens" if self.plan is not None else "mergekit"
+
+
+def prepare(resolution: Resolution, located: Located, *, engine: Engine | None = None) -> Prepared:
+    """Plans a recipe whose models have been found. engine: which to take; None for ours wherever it
+    can. Raises InputError and its kinds for whatever can be known to be wrong."""
+    words = words_of(resolution, located)
+    reasons = (*words.alignment, *_several_modules(resolution))
+    if engine == "mergekit":
+        reasons = ("asked for", *reasons)
+    if reasons and engine == "weightlens":
+        raise RecipeError(f"{resolution.written.name}: only mergekit's engine can do this: "
+                          f"{'; '.join(reasons)}")  # fmt: skip
+    if reasons:
+        _check_mergekit_can(resolution, reasons)
+    plan = None if reasons else make_plan(resolution, open_sources(resolution, located), words)
+    warnings = (*resolution.warnings, *_differences(resolution, located))
+    return Prepared(resolution, located, words, plan, reasons, warnings)
+
+
+def prepare_all(
+    documents: Documents, steps_folder: Path, *, engine: Engine | None = None
+) -> list[Prepared]:
+    """Plans all recipes of a file, in the order of the work; of those that are to come, later ones
+    see the headers. Raises like `prepare`."""
+    prepared: list[Prepared] = []
+    known: dict[str, Path] = {}
+    ahead: dict[Path, RemoteTensors] = {}
+    for name, resolution in [*documents.steps.items(), ("", documents.last)]:
+        found = look_up(resolution, known)
+        located = replace(found, remote={**found.remote, **ahead})
+        prepared.append(prepare(resolution, located, engine=engine))
+        if name:
+            known[name] = steps_folder / name
+            plan = prepared[-1].plan
+            if plan is None:
+                raise RecipeError(f"{name}: a step of several recipes runs on our own engine, but "
+                                  f"{'; '.join(prepared[-1].reasons)}")  # fmt: skip
+            ahead[known[name]] = {
+                job.name: (DTYPE_NAMES[job.info.dtype], job.info.shape, name) for job in plan.jobs
+            }
+    return prepared
+
+
+def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
+    """What a dry run tells."""
+    plan, located = prepared.plan, prepared.located
+    threads = Workers(workers).count
+    kinds: dict[str, int] = {}
+    for job in plan.jobs if plan else ():
+        kind = job.kind if job.kind != "stream" else job.method.passes
+        kinds[kind] = kinds.get(kind, 0) + 1
+    shards = plan_shards(plan.infos) if plan else []
+    return PlanReport(
+        engine=prepared.engine,
+        reasons=list(prepared.reasons),
+        method=prepared.resolution.recipe.merge_method,
+        base=prepared.resolution.recipe.base_model,
+        sources=list(prepared.resolution.sources),
+        tensors=len(plan.jobs) if plan else None,
+        kinds=kinds,
+        shards=len(shards) if plan else None,
+        bytes_read=plan.bytes_read if plan else None,
+        bytes_written=plan.bytes_written if plan else None,
+        bytes_to_download=located.missing,
+        peak_memory=plan.peak_memory(threads) if plan else None,
+        workers=threads,
+        warnings=list(prepared.warnings),
+    )
+
+
+def _several_modules(resolution: Resolution) -> tuple[str, ...]:
+    modules = dict.fromkeys(g.module for g in resolution.groups if g.module is not None)
+    if len(modules) < 2:
+        return ()
+    return (f"which tensors the modules {', '.join(modules)} hold is known to mergekit",)
+
+
+def _check_mergekit_can(resolution: Resolution, reasons: tuple[str, ...]) -> None:
+    """Raises RecipeError for what only our engine does."""
+    ours = []
+    if resolution.transforms:
+        ours.append("strip and transforms")
+    if resolution.recipe.output == "adapter":
+        ours.append("output: adapter")
+    if ours:
+        raise RecipeError(
+            f"{resolution.written.name}: mergekit's engine knows no {' and no '.join(ours)}, but "
+            f"has to run this ({'; '.join(reasons)})"
+        )
+
+
+def _differences(resolution: Resolution, located: Located) -> list[str]:
+    """What sources say differently of chat, end of text and generation."""
+    models: Mapping[str, Resolved] = located.models
+    home, *others = models
+    return [
+        said
+        for other in others
+        if other in resolution.sources
+        for said in differences((home, models[home].path), (other, models[other].path))
+    ]
