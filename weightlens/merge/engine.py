@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,7 +29,8 @@ from weightlens.version import VERSION
 
 @dataclass(frozen=True)
 class Options:
-    """How a merge runs, whatever it merges; see `run_merge`."""
+    """How a merge runs, whatever it merges; see `run_merge`. steps: what the recipes before it in
+    the same file came to."""
 
     seed: int = 0
     overwrite: bool = False
@@ -39,6 +40,7 @@ class Options:
     workers: int | None = None
     engine: Engine | None = None
     progress: Progress = lambda done, total, name: None
+    steps: Mapping[str, MergeReport] = field(default_factory=dict)
 
 
 def run_merge(
@@ -75,7 +77,8 @@ def run_merge(
     steps = home.with_name(home.name + ".steps")
     prepared = prepare_all(documents, steps, engine=engine)
     for name, step in zip(documents.steps, prepared, strict=False):
-        _step(step, steps / name, options)
+        made = _step(step, steps / name, options)
+        options = replace(options, steps={**options.steps, name: made})
     report = _carry_out(prepared[-1], out, options)
     shutil.rmtree(steps, ignore_errors=True)
     return report
@@ -129,18 +132,20 @@ def _documents(recipe: Path | Resolution, lenient: bool) -> Documents:
     return Documents({}, recipe)
 
 
-def _step(prepared: Prepared, out: Path, options: Options) -> None:
+def _step(prepared: Prepared, out: Path, options: Options) -> MergeReport:
     """Makes the result of a recipe that others need, unless an earlier run has."""
-    done: str | None = None
+    done: MergeReport | None = None
     with suppress(OSError, ValidationError):
         text = (out / PROVENANCE_FILE).read_text(encoding="utf-8")
-        done = MergeReport.model_validate_json(text).plan
+        done = MergeReport.model_validate_json(text)
     ready = _fetched(prepared, options)
     assert ready.plan is not None, "prepare_all lets no other pass"
     found = list(ready.located.models.values())
-    if done != plan_hash(ready.plan, found, seed=options.seed) or options.fresh:
-        shutil.rmtree(out, ignore_errors=True)
-        _run(ready, ready.plan, out, options)
+    key = plan_hash(ready.plan, found, seed=options.seed)
+    if done is not None and done.plan == key and not options.fresh:
+        return done
+    shutil.rmtree(out, ignore_errors=True)
+    return _run(ready, ready.plan, out, options)
 
 
 def _carry_out(prepared: Prepared, out: Path, options: Options) -> MergeReport:
@@ -222,6 +227,7 @@ def _report(
         tensors=tensors,
         bytes=size,
         matrices=[],
+        steps=dict(options.steps),
     )
 
 

@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.names import Place
-from weightlens.delta import Delta, Dense, measurable
+from weightlens.delta import Delta
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, factorised
 from weightlens.merge.record import MatrixRecord, Sides, StripRecord
 from weightlens.merge.transforms import Strip
-from weightlens.merge.transforms.strip import chance_of, squared_norm_of, strip
-from weightlens.overlap.subspace import subspace_overlap
+from weightlens.merge.transforms.energies import Energies, projected
+from weightlens.merge.transforms.strip import Stripped, chance_of, strip
+from weightlens.overlap.subspace import squared_norm
 from weightlens.spectral.basis import Factorisation, Subspace, random_subspace
 from weightlens.spectral.rank import SubspaceSize
 
@@ -45,6 +46,7 @@ class MatrixSurgery:
         """Raises InputError where a rank exceeds the matrix."""
         self.name, self.base, self.transforms = name, base, transforms
         self._strips: list[StripRecord] = []
+        self._after: Sides | None = None
         try:
             # all vectors, always: the bytes of a merge must not depend on what the cache holds
             found = factorised(base, SubspaceSize(), whole=True, cache=cache)
@@ -75,15 +77,13 @@ class MatrixSurgery:
     def _strip_once(
         self, source: str, delta: Delta, parameters: Strip, subspace: Subspace
     ) -> Delta:
-        norm = math.sqrt(squared_norm_of(delta))
-        result, factor, untouched = delta, 1.0, True
-        if norm > 0:
+        done: Stripped | None = None
+        if not delta.is_zero():
             try:
                 done = strip(delta, subspace, parameters)
             except ValueError as error:
                 raise InputError(f"{source}: {self.name.tensor}: {error}") from error
-            result, factor, untouched = done.delta, done.factor, done.untouched
-        before = _sides(delta, subspace)
+        self._after = _shares(done.after if done else None)
         bound = subspace.angle_bound
         self._strips.append(
             StripRecord(
@@ -93,19 +93,29 @@ class MatrixSurgery:
                 rank=subspace.rank,
                 angle_bound=bound if math.isfinite(bound) else None,
                 chance=_chance(subspace.rank, delta.shape),
-                before=before,
-                after=before if untouched else _sides(result, subspace),
-                factor=factor,
-                untouched=untouched,
-                delta_norm=norm,
+                before=_shares(done.before if done else None),
+                after=self._after,
+                factor=done.factor if done else 1.0,
+                untouched=done.untouched if done else True,
+                delta_norm=math.sqrt(done.before.total) if done else 0.0,
             )
         )
-        return result
+        return done.delta if done else delta
 
-    def record(self, merged: Float[Tensor, "m n"], written: Float[Tensor, "m n"]) -> MatrixRecord:
-        """Closes the matrix: the merged delta in float32, and the delta that the file will hold."""
+    def record(
+        self,
+        merged: Float[Tensor, "m n"],
+        written: Float[Tensor, "m n"],
+        *,
+        scaled_only: bool = False,
+    ) -> MatrixRecord:
+        """Closes the matrix: the merged delta in float32, and the delta that the file will hold.
+
+        scaled_only: the merged delta is the last one stripped times a number, and lies like it.
+        """
         m, n = self.base.shape
         subspace = self._subspaces[-1]
+        norm = math.sqrt(squared_norm(merged))
         return MatrixRecord(
             name=self.name.tensor,
             expert=self.name.expert,
@@ -113,16 +123,19 @@ class MatrixSurgery:
             module=self.name.place.module,
             shape=(m, n),
             strips=self._strips,
-            merged=_sides(Dense(merged), subspace),
-            written=_sides(Dense(written), subspace),
-            delta_norm=float(torch.linalg.vector_norm(merged)),
+            merged=None if norm == 0 else self._after if scaled_only else _sides(merged, subspace),
+            written=_sides(written, subspace),
+            delta_norm=norm,
         )
 
 
-def _sides(delta: Delta, subspace: Subspace) -> Sides | None:
-    if delta.is_zero() or squared_norm_of(delta) == 0:
-        return None
-    return Sides.of(subspace_overlap(measurable(delta), subspace))
+def _sides(delta: Float[Tensor, "m n"], subspace: Subspace) -> Sides | None:
+    return _shares(projected(delta, subspace).energies)
+
+
+def _shares(energies: Energies | None) -> Sides | None:
+    overlap = energies.overlap() if energies is not None else None
+    return None if overlap is None else Sides.of(overlap)
 
 
 def _chance(rank: int, shape: tuple[int, int]) -> Sides:

@@ -11,9 +11,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from weightlens.errors import (
     CheckpointError,
@@ -23,12 +23,8 @@ from weightlens.errors import (
     WeightlensError,
 )
 
-
-class Tell(Protocol):
-    """Takes one fact for the process that started this one."""
-
-    def __call__(self, **fact: Any) -> None:
-        """fact: what becomes one line of JSON."""
+Tell = Callable[..., None]
+"""Takes one fact, as keywords, for the process that started this one."""
 
 
 def main() -> None:

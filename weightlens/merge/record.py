@@ -67,7 +67,8 @@ class SourceRecord(Record):
 class MergeReport(Record):
     """Provenance of a merge and everything that was measured while it ran.
 
-    plan: a hash of everything that the output depends on; None in records of before there was one.
+    plan: a hash of everything that the output depends on; None in records of before there was one,
+    and of mergekit's engine. steps: the merges whose results went in, by their names in the recipe.
     """
 
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
@@ -83,6 +84,7 @@ class MergeReport(Record):
     tensors: int
     bytes: int
     matrices: list[MatrixRecord]
+    steps: dict[str, "MergeReport"] = Field(default_factory=dict)
 
 
 class PlanReport(Record):

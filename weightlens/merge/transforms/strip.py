@@ -25,15 +25,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from weightlens.delta import Compact, Delta, Dense, Factored, added, measurable
+from weightlens.merge.transforms.energies import Energies, Side, projected
 from weightlens.overlap.chance import either_mean
-from weightlens.overlap.subspace import squared_norm
+from weightlens.overlap.subspace import compact_overlap, squared_norm
 from weightlens.spectral.basis import Subspace
 from weightlens.spectral.rank import RankBy, SubspaceSize
 
-Side = Literal["column", "row", "both", "either"]
-
 WHOLLY_INSIDE = 1e-12
 """A delta with a smaller share outside has no outside: that much is rounding."""
+_CANCELS = 1e-3
+"""A share outside that is smaller is not taken for a difference of energies."""
 
 
 class Strip(BaseModel):
@@ -82,13 +83,16 @@ class Strip(BaseModel):
 class Stripped:
     """A delta after the transform, the share of it that lay in the subspace, and the factor c.
 
-    untouched: the delta is the very one that came in.
+    untouched: the delta is the very one that came in. before, after: how its energy lay and lies to
+    the subspace; after by algebra from before and c, None where nothing is left of the delta.
     """
 
     delta: Delta
     inside: float
     factor: float
     untouched: bool
+    before: Energies
+    after: Energies | None
 
 
 def strip(delta: Delta, subspace: Subspace, parameters: Strip) -> Stripped:
@@ -97,20 +101,45 @@ def strip(delta: Delta, subspace: Subspace, parameters: Strip) -> Stripped:
     Raises ValueError where a target above 0 is asked of a delta that lies wholly in the subspace:
     no scaling of the part inside changes its share there.
     """
-    part = inside_part(delta, subspace, parameters.side)
-    inside = squared_norm_of(part)
-    outside = squared_norm_of(_difference(delta, part))
+    side = parameters.side
+    dense = projected(delta.matrix, subspace) if isinstance(delta, Dense) else None
+    before = dense.energies if dense else _energies(delta, subspace)
+    inside = before.inside(side)
+    outside = _outside(delta, subspace, side, before)
     share = inside / (inside + outside)
     factor = factor_for(inside, outside, parameters, subspace.rank, delta.shape)
     if factor == 1.0:
-        return Stripped(delta, share, 1.0, untouched=True)
+        return Stripped(delta, share, 1.0, True, before, before)
     left = factor**2 * inside + outside
     if left < WHOLLY_INSIDE * inside:
-        return Stripped(delta.scaled(0.0), share, factor, untouched=False)
-    stripped = scaled_inside(delta, subspace, parameters.side, factor)
+        return Stripped(delta.scaled(0.0), share, factor, False, before, None)
+    stripped: Delta
+    if isinstance(delta, Factored):
+        stripped = scaled_inside(delta, subspace, side, factor)
+    else:
+        assert dense is not None
+        stripped = Dense(dense.scaled_inside(side, factor))
     if parameters.preserve_norm:
         stripped = stripped.scaled(math.sqrt((inside + outside) / left))
-    return Stripped(stripped, share, factor, untouched=False)
+    return Stripped(stripped, share, factor, False, before, before.stripped(side, factor))
+
+
+def _energies(delta: Delta, subspace: Subspace) -> Energies:
+    """Of a factored delta, in O((m + n) r (r + k))."""
+    measured = measurable(delta)
+    assert isinstance(measured, Compact)
+    total = squared_norm(measured.sigma)
+    overlap = compact_overlap(measured, subspace)
+    return Energies(total, *(s * total for s in (overlap.column, overlap.row, overlap.both)))
+
+
+def _outside(delta: Delta, subspace: Subspace, side: Side, energies: Energies) -> float:
+    """Energy outside. Where little is left of the difference, it is measured and not subtracted:
+    rounding would be all that remains."""
+    outside = energies.total - energies.inside(side)
+    if outside > _CANCELS * energies.total:
+        return outside
+    return squared_norm_of(added(delta, inside_part(delta, subspace, side).scaled(-1.0)))
 
 
 def factor_for(
@@ -167,10 +196,6 @@ def inside_part(delta: Delta, subspace: Subspace, side: Side) -> Delta:
     return Dense(matrix - (outside - (outside @ v) @ v.T))
 
 
-def _difference(delta: Delta, part: Delta) -> Delta:
-    return added(delta, part.scaled(-1.0))
-
-
 def _projected_factors(
     delta: Factored, subspace: Subspace
 ) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r n"]]:
@@ -178,11 +203,8 @@ def _projected_factors(
     return u @ (u.T @ delta.b), (delta.a @ v) @ v.T
 
 
-def scaled_inside(delta: Delta, subspace: Subspace, side: Side, factor: float) -> Delta:
-    """c · in + out, dense or factored like the delta."""
-    if isinstance(delta, Dense):
-        part = inside_part(delta, subspace, side).dense()
-        return Dense(delta.matrix - (1 - factor) * part)
+def scaled_inside(delta: Factored, subspace: Subspace, side: Side, factor: float) -> Delta:
+    """c · in + out of a factored delta, in factors."""
     b, a, c = delta.b, delta.a, factor
     b_in, a_in = _projected_factors(delta, subspace)
     if side == "column":
