@@ -76,3 +76,40 @@ def test_chat_templates_in_a_folder_go_along(tmp_path: Path) -> None:
     (tmp_path / "additional_chat_templates" / "tool.jinja").write_text("{{ x }}")
     copied(tmp_path, "{}")
     assert (tmp_path / "out" / "additional_chat_templates" / "tool.jinja").read_text() == "{{ x }}"
+
+
+def test_changes_go_into_the_config(tmp_path: Path) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    for folder in (model, out):
+        folder.mkdir()
+    (model / "config.json").write_text(json.dumps({"text_config": {"vocab_size": 9}, "x": 1}))
+    copy_companions(model, out, dtype=None, changes={"vocab_size": 7})
+    assert json.loads((out / "config.json").read_text()) == {
+        "text_config": {"vocab_size": 7}, "x": 1,
+    }  # fmt: skip
+
+
+def test_another_models_tokenizer_comes_whole_and_alone(tmp_path: Path) -> None:
+    model, donor, out = (tmp_path / name for name in ("model", "donor", "out"))
+    for folder in (model, donor, out):
+        folder.mkdir()
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "vocab.txt"):
+        (model / name).write_text('{"of": "model"}')
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "merges.txt"):
+        (donor / name).write_text('{"of": "donor", "chat_template": "{{ x }}"}')
+    for folder in (model, donor):
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / f"{folder.name}.jinja").touch()
+    copy_companions(model, out, dtype=None, tokenizer=donor, chat_template="{{ y }}")
+    of = {
+        file.name: json.loads(file.read_text())["of"]
+        for file in out.iterdir()
+        if file.suffix in (".json", ".txt")
+    }
+    assert of == {"config.json": "model", "generation_config.json": "model",
+                  "tokenizer.json": "donor", "tokenizer_config.json": "donor",
+                  "merges.txt": "donor"}  # fmt: skip
+    assert [f.name for f in (out / "additional_chat_templates").iterdir()] == ["donor.jinja"]
+    assert (out / "chat_template.jinja").read_text() == "{{ y }}"
+    assert "chat_template" not in json.loads((out / "tokenizer_config.json").read_text())
+    assert "chat_template" in json.loads((donor / "tokenizer_config.json").read_text())

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from weightlens.errors import CheckpointError
+
 TEMPLATE_FILE = "chat_template.jinja"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _GENERATION_CONFIG = "generation_config.json"
@@ -23,16 +25,19 @@ def is_of_tokenizer(name: str) -> bool:
 
 
 def chat_template(folder: Path) -> str | None:
-    """A model's chat template; None where it has none."""
+    """A model's chat template; None where it has none. Raises CheckpointError for one that is no
+    text."""
     file = folder / TEMPLATE_FILE
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{file}: is no text ({error})") from error
     for name in (_TOKENIZER_CONFIG, "chat_template.json"):
         template = _json(folder / name).get("chat_template")
         if isinstance(template, list):  # several, by name
-            template = next(
-                (t.get("template") for t in template if t.get("name") == "default"), None
-            )
+            named = [entry for entry in template if isinstance(entry, dict)]
+            template = next((t.get("template") for t in named if t.get("name") == "default"), None)
         if isinstance(template, str):
             return template
     return None
@@ -56,17 +61,22 @@ def commonest_template(folders: Sequence[Path]) -> str | None:
 
 
 def vocabulary(folder: Path) -> Mapping[str, int] | None:
-    """Every token and its number, from tokenizer.json; None where that is not there."""
-    words = _json(folder / "tokenizer.json")
-    model = words.get("model", {}).get("vocab")
-    if isinstance(model, list):  # unigram: [token, score], numbered in order
-        found = {str(token): i for i, (token, _) in enumerate(model)}
-    elif isinstance(model, dict):
-        found = dict(model)
-    else:
+    """Every token and its number, from tokenizer.json; None where that is not there. Raises
+    CheckpointError where it is damaged."""
+    file = folder / "tokenizer.json"
+    words = _json(file)
+    if not words:
         return None
-    added = words.get("added_tokens") or []
-    return found | {str(token["content"]): int(token["id"]) for token in added}
+    try:
+        model = words["model"]["vocab"]
+        if isinstance(model, list):  # unigram: [token, score], numbered in order
+            found = {str(token): i for i, (token, _) in enumerate(model)}
+        else:
+            found = {str(token): int(i) for token, i in model.items()}
+        added = words.get("added_tokens") or []
+        return found | {str(token["content"]): int(token["id"]) for token in added}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{file}: has no vocabulary that can be read ({error!r})") from error
 
 
 def differences(first: tuple[str, Path], other: tuple[str, Path]) -> list[str]:
@@ -82,7 +92,7 @@ def differences(first: tuple[str, Path], other: tuple[str, Path]) -> list[str]:
         said.append(f"chat template: {name}, whose files are copied, {what} than {other_name}")
     for file, key in ((_CONFIG, "eos_token_id"), (_GENERATION_CONFIG, "eos_token_id"),
                       (_TOKENIZER_CONFIG, "eos_token")):  # fmt: skip
-        a, b = _json(folder / file).get(key), _json(other_folder / file).get(key)
+        a, b = (_plain(_json(at / file).get(key)) for at in (folder, other_folder))
         if b is not None and a != b:
             said.append(
                 f"{key} in {file} is {_short(a)} in {name}, whose files are copied, but "
@@ -102,9 +112,14 @@ def differences(first: tuple[str, Path], other: tuple[str, Path]) -> list[str]:
     return said
 
 
+def _plain(value: Any) -> Any:
+    """A token without its settings; the only one of a list."""
+    if isinstance(value, list) and len(value) == 1:
+        return _plain(value[0])
+    return value.get("content", value) if isinstance(value, dict) else value
+
+
 def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        value = value.get("content", value)
     return "missing" if value is None else json.dumps(value, ensure_ascii=False)
 
 

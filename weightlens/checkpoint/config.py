@@ -15,6 +15,9 @@ _QUANTISATION = ("quantization_config", "compression_config")
 _DEPTH = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What architectures call the number of layers."""
 
+_NO_LAYERS = ("architectures", "eos_token_id", "bos_token_id", "pad_token_id")
+"""Lists that have nothing to do with layers, however many entries they have."""
+
 _NESTED = "text_config"
 """Where a multimodal model keeps the configuration of its language model."""
 
@@ -90,17 +93,19 @@ def stacked_layers(config: Mapping[str, Any], taken: Sequence[int]) -> dict[str,
             continue
         changes[key] = len(taken)
         for name, value in settings.items():
-            if isinstance(value, list) and len(value) == depth and max(taken) < depth:
+            by_layer = isinstance(value, list) and len(value) == depth and name not in _NO_LAYERS
+            if by_layer and max(taken) < depth:
                 changes[name] = [value[layer] for layer in taken]
     return changes
 
 
 def with_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with other values of the language model's keys, wherever those stand."""
+    """The configuration with other values of the language model's keys, wherever those stand; a key
+    that stood nowhere, and so had its default, is added to the language model's."""
     changed = dict(config)
     nested = changed.get(_NESTED)
     for key, value in changes.items():
-        if isinstance(nested, dict) and key in nested:
+        if isinstance(nested, dict) and (key in nested or key not in changed):
             nested = nested | {key: value}
         if key in changed or not isinstance(nested, dict):
             changed[key] = value

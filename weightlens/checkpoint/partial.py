@@ -81,9 +81,10 @@ class PartialFolder:
             else:
                 entry.unlink()
 
-    def publish(self) -> None:
-        """Becomes OUT; what was there goes when that is done. Everything is on disk before."""
-        for entry in (*self.path.rglob("*"), self.path):
+    def publish(self, *, sync: bool = True) -> None:
+        """Becomes OUT; what was there goes when that is done. Everything is on disk before, unless
+        that is not to be waited for."""
+        for entry in (*self.path.rglob("*"), self.path) if sync else ():
             _sync(entry)
         try:
             if self.out.exists() and any(self.out.iterdir()):

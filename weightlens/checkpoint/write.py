@@ -36,7 +36,8 @@ class CheckpointWriter:
     plan: a hash of everything that the output depends on. Without one an exception removes the
     folder. With one, so does an error in the input; whatever else ends the run keeps what is
     finished, and a writer with the same plan goes on from there: `finished` has the notes of each
-    tensor that need not be written again. fresh: starts anew in any case.
+    tensor that need not be written again. fresh: starts anew in any case. sync: the output gets
+    its name when it is on the disk; without, a loss of power can damage it, a kill cannot.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class CheckpointWriter:
         overwrite: bool = False,
         plan: str | None = None,
         fresh: bool = False,
+        sync: bool = True,
     ) -> None:
         """Raises OutputError where OUT holds something and overwrite is not set."""
         check_output(out, overwrite=overwrite)
@@ -59,7 +61,7 @@ class CheckpointWriter:
         self._files = ShardFiles(self.folder, plan_shards(self._infos), self._infos)
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
         self._digests: dict[str, xxhash.xxh3_128] = {}
-        self._syncing = Syncing(self._sync)
+        self._syncing = Syncing(self._sync) if sync else None
         self._lock = Lock()
 
     def __enter__(self) -> "CheckpointWriter":
@@ -122,7 +124,7 @@ class CheckpointWriter:
             self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
         self._files.write(name, raw, at=at)
         self._pending[name] -= len(raw)
-        if self._journal is not None:
+        if self._journal is not None and self._syncing is not None:
             self._syncing.wrote(len(raw))
 
     def _sync(self) -> None:
@@ -166,8 +168,9 @@ class CheckpointWriter:
             unwritten = [name for name, left in self._pending.items() if left]
             assert not unwritten, f"never written: {unwritten[:3]}"
             self._files.write_index()
-            self._syncing.finish()
-            self._partial.publish()
+            if self._syncing is not None:
+                self._syncing.finish()
+            self._partial.publish(sync=self._syncing is not None)
         except BaseException as failure:
             self._leave(failure)
             raise
@@ -192,7 +195,8 @@ class CheckpointWriter:
             ) from error
 
     def _close(self) -> None:
-        self._syncing.close()
+        if self._syncing is not None:
+            self._syncing.close()
         self._files.close()
         if self._journal is not None:
             self._journal.close()

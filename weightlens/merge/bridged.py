@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from weightlens.checkpoint.chat import set_chat_template
 from weightlens.checkpoint.layout import scan_folder
 from weightlens.checkpoint.partial import PartialFolder
 from weightlens.checkpoint.write import PROVENANCE_FILE
@@ -20,8 +21,8 @@ from weightlens.merge.record import MergeReport
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress
 
-_OURS = ("transforms", "embeddings", "output", "name")
-"""Keys of a recipe that mergekit does not know."""
+_OURS = ("transforms", "embeddings", "output", "name", "chat_template")
+"""Keys of a recipe that mergekit does not know, or knows fewer values of."""
 
 
 def run_bridged(
@@ -49,6 +50,8 @@ def run_bridged(
             seed=seed,
             progress=progress,
         )
+        if ready.words.template is not None:
+            set_chat_template(partial.path, ready.words.template)
         written = scan_folder(partial.path)
         found = report(len(written), sum(tensor.info.nbytes for tensor in written.values()))
         found = found.model_copy(update={"warnings": [*found.warnings, *warnings]})

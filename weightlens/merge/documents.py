@@ -4,13 +4,18 @@ Each has a `name`, but for the one whose result is the output; where all have on
 The form is that of mergekit-multi (mergekit 0.1.5).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weightlens.errors import RecipeError
+from weightlens.merge.opening import named_models
 from weightlens.merge.resolution import Resolution, parse_written, read_text
 from weightlens.merge.written import Written
+
+_STEP = re.compile(r"\w[\w. -]*")
+"""What a step may be called: a folder beside the output has its name."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,18 @@ def read_documents(file: Path, *, lenient: bool = False) -> Documents:
     steps: dict[str, Resolution] = {}
     for recipe in resolved:
         name = recipe.recipe.name
+        if name in steps:
+            raise recipe.written.error(("name",), f"{name} is given twice")
         if recipe is last:
             continue
         assert name is not None
-        if name in steps:
-            raise recipe.written.error(("name",), f"{name} is given twice")
+        if not _STEP.fullmatch(name):
+            raise recipe.written.error(("name",), f"{name!r}: a name has letters, digits, - and _")
         steps[name] = recipe
     order = _ordered(steps, last)
     unused = tuple(name for name in steps if name not in order)
+    said = [f"{file}: nothing needs the recipe {name}; left out" for name in unused]
+    last = replace(last, warnings=(*last.warnings, *said))
     return Documents({name: steps[name] for name in order}, last, unused)
 
 
@@ -60,7 +69,8 @@ def split(text: str) -> Iterator[tuple[int, str]]:
             part = "".join(held)
             if any(row.strip() and not row.lstrip().startswith("#") for row in held):
                 yield first, part
-            held, first = [], number + 1
+            beside = line[3:].strip()
+            held, first = (["   " + line[3:]], number) if beside else ([], number + 1)
         else:
             held.append(line)
 
@@ -74,20 +84,22 @@ def _output(resolved: Sequence[Resolution]) -> Resolution:
     return unnamed[0] if unnamed else resolved[-1]
 
 
-def _ordered(steps: dict[str, Resolution], last: Resolution) -> list[str]:
+def _ordered(steps: Mapping[str, Resolution], last: Resolution) -> list[str]:
     """Names such that each recipe comes after those that it needs, without what nothing needs."""
+    end = last.recipe.name
+    named = {**steps, **({end: last} if end else {})}
     order: list[str] = []
-    under_way: list[str] = []
+    under_way = [end] if end else []
 
     def visit(recipe: Resolution) -> None:
-        for model in recipe.recipe.references():
-            if model not in steps or model in order:
+        for model in (term for name in named_models(recipe) for term in (name, *name.split("+"))):
+            if model not in named or model in order:
                 continue
             if model in under_way:
                 circle = " → ".join([*under_way[under_way.index(model) :], model])
                 raise recipe.written.error((), f"recipes wait for each other: {circle}")
             under_way.append(model)
-            visit(steps[model])
+            visit(named[model])
             order.append(under_way.pop())
 
     visit(last)

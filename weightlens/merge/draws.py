@@ -26,9 +26,9 @@ def draws(key: Key, source: int, start: int, count: int) -> Draws:
     return raw[skipped : skipped + count]
 
 
-def limits(probabilities: npt.ArrayLike) -> Draws:
+def limits(probabilities: float | npt.NDArray[np.float64]) -> Draws:
     """A draw is below the limit with the probability, 0 to below 1, to within 2⁻³²."""
-    return np.floor(np.asarray(probabilities, np.float64) * 2.0**32).astype(np.uint32)
+    return np.asarray(np.floor(np.multiply(probabilities, 2.0**32))).astype(np.uint32)
 
 
 def _generator_key(key: Key, source: int) -> int:

@@ -1,7 +1,7 @@
 """The engine: carries out a recipe, tensor by tensor, into a folder or into a state dict."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,14 +10,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from weightlens.checkpoint.companions import content_hash, copy_companions
+from weightlens.checkpoint.companions import content_hash
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.factors import FactorCache
 from weightlens.merge.bridged import run_bridged
 from weightlens.merge.documents import Documents, read_documents
 from weightlens.merge.identity import plan_hash
 from weightlens.merge.jobs import Job
-from weightlens.merge.opening import Located, fetch, hold_sources
+from weightlens.merge.opening import Located, fetch, hold_sources, peek_or_download
 from weightlens.merge.plan import Plan, check_space, make_plan
 from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, report_of
 from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
@@ -30,17 +30,19 @@ from weightlens.version import VERSION
 @dataclass(frozen=True)
 class Options:
     """How a merge runs, whatever it merges; see `run_merge`. steps: what the recipes before it in
-    the same file came to."""
+    the same file came to; folders: and where that lies."""
 
     seed: int = 0
     overwrite: bool = False
     fresh: bool = False
     verify: bool = False
+    sync: bool = True
     cache: FactorCache | None = None
     workers: int | None = None
     engine: Engine | None = None
     progress: Progress = lambda done, total, name: None
     steps: Mapping[str, MergeReport] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
 
 def run_merge(
@@ -51,6 +53,7 @@ def run_merge(
     overwrite: bool = False,
     fresh: bool = False,
     verify: bool = False,
+    sync: bool = True,
     lenient: bool = False,
     engine: Engine | None = None,
     cache: FactorCache | None = None,
@@ -62,7 +65,8 @@ def run_merge(
     The recipe, the sources and their hashes, the seed and the record of every stripped matrix are
     written beside the weights as weightlens.json. A run that was killed or interrupted, or found
     the disk full, leaves OUT.partial, and the same call goes on from there. fresh: start anew all
-    the same. verify: read every tensor back before the output gets its name. lenient: unknown keys
+    the same. verify: read every tensor back before the output gets its name. sync: wait until it is
+    on the disk before; without, a loss of power can damage it, a kill cannot. lenient: unknown keys
     in the recipe are warnings. engine: ours wherever it can, unless one is named. cache: where
     factorisations of the base are kept and found again. workers: threads that merge tensors side
     by side; the bytes do not depend on it. Raises InputError and its kinds.
@@ -72,34 +76,42 @@ def run_merge(
     """
     documents = _documents(recipe, lenient)
     check_output(out, overwrite=overwrite)
-    options = Options(seed, overwrite, fresh, verify, cache, workers, engine, progress)
-    home = out.resolve()
-    steps = home.with_name(home.name + ".steps")
-    prepared = prepare_all(documents, steps, engine=engine)
-    for name, step in zip(documents.steps, prepared, strict=False):
-        made = _step(step, steps / name, options)
-        options = replace(options, steps={**options.steps, name: made})
+    options = Options(seed, overwrite, fresh, verify, sync, cache, workers, engine, progress)
+    folders = _step_folders(documents, out)
+    prepared = prepare_all(documents, engine=engine, look=peek_or_download)
+    _check_space(prepared, [*folders.values(), out])
+    for (name, folder), step in zip(folders.items(), prepared, strict=False):
+        made = _step(step, folder, options)
+        options = replace(
+            options,
+            steps={**options.steps, name: made},
+            folders={**options.folders, name: folder},
+        )
     report = _carry_out(prepared[-1], out, options)
-    shutil.rmtree(steps, ignore_errors=True)
+    _remove_steps(folders)
     return report
 
 
 def plan_merge(
     recipe: Path | Resolution,
+    out: Path | None = None,
     *,
+    overwrite: bool = False,
     lenient: bool = False,
     engine: Engine | None = None,
     workers: int | None = None,
 ) -> list[PlanReport]:
     """What `run_merge` would do, from headers alone: one report for each recipe of the file.
 
-    Raises InputError and its kinds for whatever can be known to be wrong before weights are read.
+    Raises InputError and its kinds for whatever can be known to be wrong before weights are read;
+    of the output where one is named.
     """
     documents = _documents(recipe, lenient)
-    return [
-        report_of(prepared, workers=workers)
-        for prepared in prepare_all(documents, Path("steps"), engine=engine)
-    ]
+    prepared = prepare_all(documents, engine=engine)
+    if out is not None:
+        check_output(out, overwrite=overwrite, sources=prepared[-1].located.folders)
+        _check_space(prepared, [*_step_folders(documents, out).values(), out])
+    return [report_of(each, workers=workers) for each in prepared]
 
 
 def merge_state_dicts(
@@ -132,6 +144,32 @@ def _documents(recipe: Path | Resolution, lenient: bool) -> Documents:
     return Documents({}, recipe)
 
 
+def _step_folders(documents: Documents, out: Path) -> dict[str, Path]:
+    """Where results of all recipes but the last go: OUT.steps. Raises OutputError for a folder that
+    is no earlier such result."""
+    home = out.resolve()
+    steps = home.with_name(home.name + ".steps")
+    folders = {name: steps / name for name in documents.steps}
+    for folder in folders.values():
+        check_output(folder, overwrite=True)
+    return folders
+
+
+def _check_space(prepared: Sequence[Prepared], places: Sequence[Path]) -> None:
+    """Before the first step. What an earlier run has made takes no more room."""
+    for each, place in zip(prepared, places, strict=True):
+        made = place != places[-1] and (place / PROVENANCE_FILE).exists()
+        if each.plan is not None and each.resolution.recipe.output == "model" and not made:
+            check_space(each.plan, place)
+
+
+def _remove_steps(folders: Mapping[str, Path]) -> None:
+    for folder in folders.values():
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # not ours alone
+            folder.parent.rmdir()
+
+
 def _step(prepared: Prepared, out: Path, options: Options) -> MergeReport:
     """Makes the result of a recipe that others need, unless an earlier run has."""
     done: MergeReport | None = None
@@ -161,7 +199,7 @@ def _fetched(prepared: Prepared, options: Options) -> Prepared:
     located = prepared.located
     if not located.remote:
         return prepared
-    return prepare(prepared.resolution, fetch(located), engine=options.engine)
+    return prepare(prepared.resolution, fetch(located, options.folders), engine=options.engine)
 
 
 def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
@@ -172,22 +210,19 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
     key = plan_hash(plan, list(located.models.values()), seed=options.seed)
     with (
         CheckpointWriter(
-            out, plan.infos, overwrite=options.overwrite, plan=key, fresh=options.fresh
+            out,
+            plan.infos,
+            overwrite=options.overwrite,
+            plan=key,
+            fresh=options.fresh,
+            sync=options.sync,
         ) as writer,
         Beside(lambda check: _records(located, check)) as records,
     ):
         run.write(writer, options.progress)
         if options.verify:
             writer.verify()
-        donor = ready.words.donor
-        copy_companions(
-            located.models[plan.home.label].path,
-            writer.folder,
-            dtype=resolution.recipe.write_dtype,
-            changes=plan.config,
-            tokenizer=located.models[donor].path if donor else None,
-            chat_template=ready.words.template,
-        )
+        ready.copy_beside(plan, writer.folder)
         report = _report(
             ready, options, key, records.result(), tensors=len(plan.jobs), size=plan.bytes_written
         )

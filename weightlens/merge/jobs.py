@@ -229,6 +229,8 @@ class JobMaker:
                 "(the rows that all have; only where the first tokens are the same) or tokenizer "
                 "(aligned token by token)"
             )
+        if policy == "tokenizer":  # the rows would be known
+            raise ShapeMismatch(f"{said}: embeddings: tokenizer needs models with tokenizers")
         rows = first.info.shape[0] if policy == "base" else min(shape[0] for shape in shapes)
         return (rows, *first.info.shape[1:])
 

@@ -259,8 +259,8 @@ def _as_written(text: str, models: Mapping[str, str]) -> str:
 def _ended(code: int, printed: IO[bytes]) -> str:
     """What is said of a process that ended without a word of its own."""
     if code == -9:
-        return ("mergekit was killed (signal 9), most often for want of memory: it holds whole "
-                "tensors of every model; close other programs or use smaller models")  # fmt: skip
+        return ("mergekit was killed (signal 9), most often for want of memory: it holds a "
+                "tensor of every model and up to 5 GB of output; close other programs")  # fmt: skip
     if code < 0:
         return f"mergekit was ended by signal {-code}"
     printed.seek(0)

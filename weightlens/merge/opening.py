@@ -1,6 +1,6 @@
 """From the names in a recipe to models that can be planned with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from weightlens.checkpoint.model import Model, base_weights, open_model
 from weightlens.checkpoint.read import MemoryWeights
 from weightlens.checkpoint.remote import RemoteTensors
 from weightlens.errors import CheckpointError, InputError, RecipeError
-from weightlens.hub import Resolved, peek_all
+from weightlens.hub import Peeked, Resolved, peek
 from weightlens.hub import resolve as resolve_model
+from weightlens.hub.reference import terms
 from weightlens.merge.jobs import Source
 from weightlens.merge.resolution import Resolution
 
@@ -21,13 +22,12 @@ class Located:
     """Where the models of a recipe lie, by what the recipe calls them, the base first.
 
     remote: the tensors of folders whose weights are not there yet: still on the Hub, or yet to be
-    merged; missing: bytes that are to be downloaded. steps: names of results of other recipes.
+    merged; missing: bytes that are to be downloaded.
     """
 
     models: Mapping[str, Resolved]
     remote: Mapping[Path, RemoteTensors] = field(default_factory=dict)
     missing: int = 0
-    steps: frozenset[str] = frozenset()
 
     @property
     def folders(self) -> list[Path]:
@@ -35,46 +35,71 @@ class Located:
         return [folder for at in self.models.values() for folder in at.folders]
 
 
-def look_up(resolution: Resolution, steps: Mapping[str, Path] | None = None) -> Located:
-    """Finds every model without downloading weights: headers on the Hub are read by range.
+Look = Callable[[str], Peeked]
+"""How a term of a model reference is looked at."""
+
+
+def peek_or_download(term: str) -> Peeked:
+    """`peek`, but where that cannot tell what pickled weights hold they are downloaded."""
+    found = peek(term)
+    if found.unknown is None:
+        return found
+    return Peeked(term, resolve_model(term).path, found.commit, sizes=found.sizes)
+
+
+def look_up(
+    resolution: Resolution, steps: Mapping[str, Path] | None = None, *, look: Look = peek
+) -> Located:
+    """Finds every model; with `peek`, without downloading weights.
 
     steps: results of other recipes of the same file, by name. Raises ModelNotFound, and
     CheckpointError for weights on the Hub that have no headers to read.
     """
+    made = steps or {}
     models: dict[str, Resolved] = {}
     remote: dict[Path, RemoteTensors] = {}
     missing = 0
     for name in named_models(resolution):
-        if steps and name in steps:
-            models[name] = Resolved(name, steps[name])
-            continue
-        peeked = peek_all(name)
+        peeked = [
+            Peeked(term, made[term]) if term in made else look(term)
+            for term in terms_of(name, made)
+        ]
         for term in peeked:
             if term.unknown is not None:
                 raise CheckpointError(term.unknown)
             if not term.complete:
+                missing += 0 if term.folder in remote else term.missing
                 remote[term.folder] = term.tensors
-                missing += term.missing
-        first, *others = peeked
-        models[name] = Resolved(
-            name,
-            first.folder,
-            tuple(other.folder for other in others),
-            tuple(term.commit for term in peeked),
-        )
-    return Located(models, remote, missing, frozenset(models.keys() & (steps or {}).keys()))
+        models[name] = _sum(name, [(term.folder, term.commit) for term in peeked])
+    return Located(models, remote, missing)
 
 
-def fetch(located: Located) -> Located:
-    """Downloads what is still on the Hub; steps are taken to be there. Raises ModelNotFound."""
+def fetch(located: Located, steps: Mapping[str, Path]) -> Located:
+    """Downloads what is still on the Hub. steps: as for `look_up`, and all of them are there.
+    Raises ModelNotFound."""
 
     def fetched(name: str, at: Resolved) -> Resolved:
-        absent = any(folder in located.remote for folder in at.folders)
-        return resolve_model(name) if absent and name not in located.steps else at
+        if not any(folder in located.remote for folder in at.folders):
+            return at
+        found = [
+            Resolved(term, steps[term]) if term in steps else resolve_model(term)
+            for term in terms_of(name, steps)
+        ]
+        return _sum(name, [(term.path, term.commits[0]) for term in found])
 
-    return Located(
-        {name: fetched(name, at) for name, at in located.models.items()}, steps=located.steps
+    return Located({name: fetched(name, at) for name, at in located.models.items()})
+
+
+def _sum(name: str, found: Sequence[tuple[Path, str | None]]) -> Resolved:
+    (first, _), *others = found
+    return Resolved(
+        name, first, tuple(folder for folder, _ in others), tuple(commit for _, commit in found)
     )
+
+
+def terms_of(reference: str, steps: Collection[str]) -> list[str]:
+    """What a reference adds up: names of steps, folders, Hub ids. Raises ModelNotFound."""
+    return [reference] if reference in steps else terms(reference)
 
 
 def named_models(resolution: Resolution) -> list[str]:

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from weightlens.checkpoint.chat import differences
+from weightlens.checkpoint.companions import copy_companions
 from weightlens.checkpoint.layout import DTYPE_NAMES
 from weightlens.checkpoint.remote import RemoteTensors
 from weightlens.checkpoint.shards import plan_shards
 from weightlens.errors import RecipeError
-from weightlens.hub import Resolved
+from weightlens.hub import Resolved, peek
 from weightlens.merge.documents import Documents
-from weightlens.merge.opening import Located, look_up, open_sources
+from weightlens.merge.opening import Located, Look, look_up, open_sources
 from weightlens.merge.plan import Plan, make_plan
 from weightlens.merge.record import PlanReport
 from weightlens.merge.resolution import Resolution
@@ -39,6 +41,18 @@ class Prepared:
         """Which engine carries it out."""
         return "weightlens" if self.plan is not None else "mergekit"
 
+    def copy_beside(self, plan: Plan, out: Path) -> None:
+        """Puts what lies beside the weights into the output's folder."""
+        donor = self.words.donor
+        copy_companions(
+            self.located.models[plan.home.label].path,
+            out,
+            dtype=self.resolution.recipe.write_dtype,
+            changes=plan.config,
+            tokenizer=self.located.models[donor].path if donor else None,
+            chat_template=self.words.template,
+        )
+
 
 def prepare(resolution: Resolution, located: Located, *, engine: Engine | None = None) -> Prepared:
     """Plans a recipe whose models have been found. engine: which to take; None for ours wherever it
@@ -58,27 +72,35 @@ def prepare(resolution: Resolution, located: Located, *, engine: Engine | None =
 
 
 def prepare_all(
-    documents: Documents, steps_folder: Path, *, engine: Engine | None = None
+    documents: Documents, *, engine: Engine | None = None, look: Look = peek
 ) -> list[Prepared]:
-    """Plans all recipes of a file, in the order of the work; of those that are to come, later ones
-    see the headers. Raises like `prepare`."""
+    """Plans all recipes of a file, in the order of the work. Of those that are to come, later ones
+    see the headers, and what will lie beside the weights. Raises like `prepare`."""
     prepared: list[Prepared] = []
     known: dict[str, Path] = {}
     ahead: dict[Path, RemoteTensors] = {}
-    for name, resolution in [*documents.steps.items(), ("", documents.last)]:
-        found = look_up(resolution, known)
-        located = replace(found, remote={**found.remote, **ahead})
-        prepared.append(prepare(resolution, located, engine=engine))
-        if name:
-            known[name] = steps_folder / name
-            plan = prepared[-1].plan
-            if plan is None:
-                raise RecipeError(f"{name}: a step of several recipes runs on our own engine, but "
-                                  f"{'; '.join(prepared[-1].reasons)}")  # fmt: skip
-            ahead[known[name]] = {
-                job.name: (DTYPE_NAMES[job.info.dtype], job.info.shape, name) for job in plan.jobs
-            }
+    with TemporaryDirectory(prefix="weightlens-") as beside:
+        for name, resolution in [*documents.steps.items(), ("", documents.last)]:
+            found = look_up(resolution, known, look=look)
+            located = replace(found, remote={**found.remote, **ahead})
+            prepared.append(prepare(resolution, located, engine=engine))
+            if name:
+                plan = _own_plan(name, prepared[-1])
+                folder = known[name] = Path(beside, name)
+                folder.mkdir()
+                prepared[-1].copy_beside(plan, folder)
+                ahead[folder] = {
+                    job.name: (DTYPE_NAMES[job.info.dtype], job.info.shape, name)
+                    for job in plan.jobs
+                }
     return prepared
+
+
+def _own_plan(name: str, step: Prepared) -> Plan:
+    if step.plan is None:
+        raise RecipeError(f"{step.resolution.written.name}: {name}: a step of several recipes runs "
+                          f"on our own engine, but {'; '.join(step.reasons)}")  # fmt: skip
+    return step.plan
 
 
 def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:

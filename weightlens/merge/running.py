@@ -108,8 +108,9 @@ class Run:
         elif job.transforms:
             yield 0, self._stripped(job).flatten()
         else:
+            held = self._held(job)
             with single_threaded():
-                yield from _combined(job, self._held(job))
+                yield from _combined(job, held)
 
     def _held(self, job: Job) -> Streamed:
         """The tensor with adapters multiplied out; deltas come from the factors alone."""
@@ -187,7 +188,8 @@ def _combined(job: Job, tensor: Streamed) -> Iterator[tuple[int, Shaped[Tensor, 
     for block in tensor.blocks(job.method.width(tensor.shape), size=BLOCK):
         result = job.method.combine(block, gathered)
         if on_deltas and block.base is not None:
-            result = block.base + result
+            # what a method makes of deltas is its own to write into
+            result.add_(block.base)
         yield block.start, result.to(job.info.dtype)
 
 

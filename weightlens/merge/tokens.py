@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightlens.checkpoint.adapter import is_adapter
 from weightlens.checkpoint.chat import chat_template, commonest_template, vocabulary
-from weightlens.errors import RecipeError
 from weightlens.merge.opening import Located
 from weightlens.merge.resolution import Resolution
 
@@ -39,10 +39,15 @@ def words_of(resolution: Resolution, located: Located) -> Words:
     if recipe.tokenizer and recipe.tokenizer.pad_to_multiple_of:
         reasons.append("tokenizer.pad_to_multiple_of adds rows")
     known = {name: vocabulary(folder) for name, folder in folders.items()}
-    reasons += [f"{name} has no tokenizer.json" for name, v in known.items() if v is None]
     names = list(known)
     donor = wanted if wanted not in ("union", "base") else recipe.base_model or names[0]
     own = known.get(donor)
+    reasons += [
+        f"{name} has no tokenizer.json"
+        for name, v in known.items()
+        # an adapter without one has the base's tokens
+        if v is None and (name == donor or not is_adapter(folders[name]))
+    ]
     reasons += [
         f"the vocabularies of {donor} and {name} differ"
         for name, v in known.items()
@@ -64,16 +69,16 @@ def _template(resolution: Resolution, folders: Mapping[str, Path]) -> str | None
     if "{" in asked:
         return asked
     if asked in folders:
-        return chat_template(folders[asked])
+        if (own := chat_template(folders[asked])) is None:
+            raise resolution.written.error(("chat_template",), f"{asked} has none")
+        return own
     from weightlens.merge.mergekit_bridge import chat_template as named_template
     from weightlens.merge.mergekit_bridge import chat_template_names
 
     found = named_template(asked)
     if found is None:
         known = ", ".join(["auto", *sorted(chat_template_names())])
-        raise _unknown(resolution, f"{asked!r} is no template; write its text, or one of {known}")
+        raise resolution.written.error(
+            ("chat_template",), f"{asked!r} is no template; write its text, or one of {known}"
+        )
     return found
-
-
-def _unknown(resolution: Resolution, message: str) -> RecipeError:
-    return resolution.written.error(("chat_template",), message)

@@ -46,6 +46,14 @@ def merge(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every tensor back before OUT gets its name.")
     ] = False,
+    no_sync: Annotated[
+        bool,
+        typer.Option(
+            "--no-sync",
+            help="Do not wait for the disk: safe against kills all the same, "
+            "not against a loss of power.",
+        ),
+    ] = False,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Unknown keys in the recipe are warnings, not errors.")
     ] = False,
@@ -75,7 +83,9 @@ def merge(
 
     chosen = engine.chosen
     if dry_run:
-        plans = plan_merge(recipe, lenient=lenient, engine=chosen, workers=workers)
+        plans = plan_merge(
+            recipe, out, overwrite=overwrite, lenient=lenient, engine=chosen, workers=workers
+        )
         if json is not None:
             screen.write_text("[" + ",\n".join(plan.to_json() for plan in plans) + "]\n", json)
         if json != "-":
@@ -92,6 +102,7 @@ def merge(
             overwrite=overwrite,
             fresh=fresh,
             verify=verify,
+            sync=not no_sync,
             lenient=lenient,
             engine=chosen,
             workers=workers,

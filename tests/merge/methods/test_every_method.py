@@ -16,14 +16,16 @@ every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
 
 
 def in_blocks(setting: Setting, tensor: Held, *sizes: int) -> list[Tensor]:
-    """The merge, combined in blocks of about so many entries."""
+    """The bits of the merge, combined in blocks of about so many entries."""
     method = setting.method
     gathered = method.gather(tensor)
     width = method.width(tensor.shape)
-    return [
+    merges = [
         torch.cat([method.combine(block, gathered) for block in tensor.blocks(width, size=size)])
         for size in sizes
     ]
+    # as integers: 0 and −0 are not the same bytes
+    return [merge.view(torch.int32) for merge in merges]
 
 
 def streamed(setting: Setting, shape: tuple[int, ...]) -> Held:

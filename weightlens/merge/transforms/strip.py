@@ -40,9 +40,12 @@ _CANCELS = 1e-3
 class Strip(BaseModel):
     """Parameters of the transform.
 
-    side: which part overlaps. energy, rank, fraction: the size of the subspace, one of them.
-    strength (0 to 1) or target (0 to below 1, or "chance"): exactly one of them.
-    preserve_norm: scale the result back to the delta's norm. subspace: "random" takes Haar-random
+    side: which part overlaps: what the delta writes (column) or reads (row), both, or either.
+    energy: the size of the subspace, as the share of the base's energy in it, 0.5 where no size is
+    given; rank: instead of energy, as the number of singular vectors; fraction: instead of energy,
+    as the share of all singular vectors. target: lower the overlap to this, 0 to below 1, or to
+    chance. strength: instead of a target, scale what overlaps by 1 less this, 0 to 1.
+    preserve_norm: scale the result back to the delta's norm. subspace: random takes Haar-random
     subspaces of the same rank instead of the base's, the control for every claim.
     """
 

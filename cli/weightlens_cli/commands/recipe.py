@@ -1,0 +1,86 @@
+"""`weightlens recipe`: begin, check and look up recipes."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weightlens_cli import screen
+from weightlens_cli.outcome import INPUT_AT_FAULT, reported
+
+recipe = typer.Typer(
+    no_args_is_help=True,
+    help="Recipes for `weightlens merge`: one to begin with, a check, and what methods there are.",
+)
+
+
+@recipe.command("new")
+@reported
+def new(
+    method: Annotated[str, typer.Argument(help="Merge method; `recipe methods` lists them.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write it to this file, which must be new.")
+    ] = None,
+) -> None:
+    """Print a recipe for a method, with every parameter and a comment to each.
+
+    It holds the methods' defaults and stands as it is, but for the names of the models.
+    """
+    from weightlens.errors import OutputError
+    from weightlens.merge.template import template
+
+    text = template(method)
+    if out is None:
+        print(text, end="")
+        return
+    screen.check_target(str(out))
+    if out.exists():
+        raise OutputError(f"{out}: exists already; nothing was written")
+    screen.write_text(text, str(out))
+
+
+@recipe.command("check")
+@reported
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipe files (YAML).")],
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Unknown keys are warnings, and ignored.")
+    ] = False,
+) -> None:
+    """Check recipes without reading a model, and say what each comes to.
+
+    Errors name file, line and field. `weightlens merge --dry-run` checks the models as well.
+    """
+    from weightlens.errors import RecipeError
+    from weightlens.merge.documents import read_documents
+    from weightlens.report.recipe_tables import outline
+
+    at_fault = False
+    for file in files:
+        try:
+            lines = outline(file, read_documents(file, lenient=lenient))
+        except RecipeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            at_fault = True
+        else:
+            print(*lines, sep="\n")
+    if at_fault:
+        raise typer.Exit(INPUT_AT_FAULT)
+
+
+@recipe.command("methods")
+@reported
+def methods(
+    json: Annotated[str | None, typer.Option(help="Write it as JSON to a file, or - .")] = None,
+) -> None:
+    """Every merge method: sources, base, passes over a tensor, parameters, reference."""
+    screen.check_target(json)
+    from weightlens.merge.catalogue import catalogue
+    from weightlens.report.recipe_tables import method_tables
+
+    found = catalogue()
+    if json is not None:
+        screen.write_text(found.to_json(), json)
+    if json != "-":
+        screen.console().print(*method_tables(found), sep="\n")
