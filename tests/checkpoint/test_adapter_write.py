@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.adapter_write import AdapterWriter, is_embedding, write_adapter
+from weightlens.checkpoint.adapter_names import is_embedding
+from weightlens.checkpoint.adapter_write import AdapterWriter, write_adapter
 from weightlens.checkpoint.appended import AppendedFile
 from weightlens.checkpoint.model import open_model
 from weightlens.checkpoint.read import FolderWeights
@@ -149,6 +150,29 @@ def test_an_earlier_adapter_is_replaced_when_asked(tmp_path: Path) -> None:
     assert Adapter(out).names == [UP]
     with pytest.raises(OutputError, match=r"weightlens\.json"):  # the second has none
         write_adapter(out, factors, base_model=None, overwrite=True)
+
+
+def test_what_the_disk_does_not_hold_as_written_is_found(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"q_proj\.lora_B\.weight is not on the disk as"),
+        AdapterWriter(tmp_path / "o", [Q], base_model=None) as writer,
+    ):
+        writer.add(Q, Factored(*_ones()))
+        writer.verify()
+        file = tmp_path / "o.partial" / "adapter_model.safetensors"
+        with file.open("r+b") as stream:
+            stream.seek(-1, os.SEEK_END)
+            stream.write(b"\xff")
+        writer.verify()
+    assert not list(tmp_path.iterdir())
+
+
+def test_embeddings_are_those_that_the_caller_names(tmp_path: Path) -> None:
+    table = "model.table.weight"
+    with AdapterWriter(tmp_path / "o", [table], embeddings=[table], base_model=None) as writer:
+        writer.add(table, Factored(*_ones()))
+    written = load_file(tmp_path / "o" / "adapter_model.safetensors")
+    assert {key.rpartition(".")[2] for key in written} == {"lora_embedding_A", "lora_embedding_B"}
 
 
 def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:

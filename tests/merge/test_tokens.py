@@ -21,13 +21,12 @@ from weightlens.errors import RecipeError, ShapeMismatch
 from weightlens.merge.engine import plan_merge, run_merge
 from weightlens.merge.record import MergeReport, PlanReport
 
-CHATML = "<|im_start|>"
-
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """The same 32 words in a, in b with 40 rows, in c with 36; and 33 words in d."""
+    """The same 32 words in a and a2, in b with 40 rows, in c with 36; and 33 words in d."""
     worded(tmp_path / "a", 1, words(32))
+    worded(tmp_path / "a2", 5, words(32))
     worded(tmp_path / "b", 2, words(32), rows=40, template="{{ b }}")
     worded(tmp_path / "c", 3, words(32), rows=36, template="{{ b }}\n")
     worded(tmp_path / "d", 4, words(33), template="{{ d }}")
@@ -92,7 +91,6 @@ def test_the_donors_tokenizer_comes_along(models: Path) -> None:
 
 def test_a_tokenizer_may_come_from_a_model_that_is_not_merged(models: Path) -> None:
     text = linear(models / "a", models / "a2", tokenizer_source=str(models / "b"))
-    worded(models / "a2", 5, words(32))
     report = merged(models, text)
     assert [source.model for source in report.sources] == [str(models / "a"), str(models / "a2")]
     assert (models / "out" / "chat_template.jinja").read_text() == "{{ b }}"
@@ -161,15 +159,14 @@ def test_what_only_mergekit_can_align_and_only_we_can_strip_is_refused(models: P
 
 def test_a_template_in_the_recipe_is_the_outputs(models: Path) -> None:
     settle(models / "a" / "tokenizer_config.json", chat_template="{{ a }}")
-    pair = [models / "a", worded(models / "a2", 5, words(32))]
     expected = {
         "{{ written }}": "{{ written }}",
         str(models / "a"): "{{ a }}",
         "auto": "{{ a }}",
     }
     for asked, text in expected.items():
-        run_merge(written(models, linear(*pair, chat_template=asked)), models / "out",
-                  overwrite=True)  # fmt: skip
+        recipe = written(models, linear(models / "a", models / "a2", chat_template=asked))
+        run_merge(recipe, models / "out", overwrite=True)
         assert (models / "out" / "chat_template.jinja").read_text() == text
         said = json.loads((models / "out" / "tokenizer_config.json").read_text())
         assert "chat_template" not in said
@@ -183,15 +180,13 @@ def test_auto_is_what_most_models_have(models: Path) -> None:
 
 
 def test_auto_without_any_template_changes_nothing(models: Path) -> None:
-    pair = [models / "a", worded(models / "a2", 5, words(32))]
-    merged(models, linear(*pair, chat_template="auto"))
+    merged(models, linear(models / "a", models / "a2", chat_template="auto"))
     assert not (models / "out" / "chat_template.jinja").exists()
 
 
 def test_templates_have_mergekits_names(models: Path) -> None:
-    merged(models, linear(models / "a", models / "a", chat_template="chatml")
-           .replace(f'"{models / "a"}"', f'"{models / "d"}"', 1))  # fmt: skip
-    assert CHATML in (models / "out" / "chat_template.jinja").read_text()
+    merged(models, linear(models / "a", models / "a2", chat_template="chatml"))
+    assert "<|im_start|>" in (models / "out" / "chat_template.jinja").read_text()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +198,5 @@ def test_templates_have_mergekits_names(models: Path) -> None:
 def test_a_template_that_is_none_is_refused(models: Path, asked: str, message: str) -> None:
     if asked == "a":
         asked = str(models / "a")
-    pair = [models / "a", worded(models / "a2", 5, words(32))]
     with pytest.raises(RecipeError, match=message):
-        merged(models, linear(*pair, chat_template=asked))
+        merged(models, linear(models / "a", models / "a2", chat_template=asked))

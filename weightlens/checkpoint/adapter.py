@@ -24,6 +24,9 @@ from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTenso
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = ADAPTER_FILE
 
+_BLOCK = 1 << 22
+"""Entries that are compared at a time."""
+
 _PREFIX = "base_model.model."
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?$")
 
@@ -92,10 +95,25 @@ class Adapter:
             )
         module = name.removesuffix(".weight")
         scale = self.settings.scale(module, a.shape[0])
-        # PEFT keeps the factors of an embedding as those of its transpose, A: r x vocabulary
-        if self.settings.transposed or "lora_embedding_" in sides["A"]:
+        if self._is_turned(name):
             return Factored(a.T.contiguous(), b.T.contiguous(), scale)
         return Factored(b, a, scale)
+
+    def rank(self, name: str) -> int:
+        """The number of columns of its B, from headers alone."""
+        return self._weights.infos[self._factors[name]["A"]].shape[0]
+
+    def nbytes(self, name: str) -> int:
+        """Size of both factors of a tensor."""
+        return sum(self._weights.infos[stored].nbytes for stored in self._factors[name].values())
+
+    def is_embedding(self, name: str) -> bool:
+        """Whether a factored delta is one of a table of embeddings, which PEFT treats apart."""
+        return "lora_embedding_" in self._factors[name]["A"]
+
+    def _is_turned(self, name: str) -> bool:
+        # PEFT keeps the factors of an embedding as those of its transpose, A: r x vocabulary
+        return self.settings.transposed or self.is_embedding(name)
 
     def is_dora(self, name: str) -> bool:
         """Whether a tensor's columns are rescaled as well, so that its delta is not low-rank."""
@@ -118,13 +136,23 @@ class Adapter:
         sides = self._factors[name]
         inputs = self._weights.infos[sides["A"]].shape[-1]
         outputs = self._weights.infos[sides["B"]].shape[0]
-        if self.settings.transposed or "lora_embedding_" in sides["A"]:
-            return inputs, outputs
-        return outputs, inputs
+        return (inputs, outputs) if self._is_turned(name) else (outputs, inputs)
 
     def replacement(self, name: str) -> Float[Tensor, "..."]:
         """A whole tensor that takes the place of the base's, float32."""
         return self._weights.read(self.replaced[name])
+
+    def copies(self, name: str, base: Weights) -> bool:
+        """Whether a whole tensor is but the base's own, which PEFT saves beside the factors of
+        embeddings."""
+        stored, entries = self.replaced[name], self.replacement_info(name).entries
+        return all(
+            torch.equal(
+                self._weights.read_block(stored, start, min(start + _BLOCK, entries)),
+                base.read_block(name, start, min(start + _BLOCK, entries)),
+            )
+            for start in range(0, entries, _BLOCK)
+        )
 
     def replacement_info(self, name: str) -> TensorInfo:
         """Its shape and dtype."""

@@ -51,13 +51,17 @@ class AdapterSum:
         """Whether any part changes a base tensor."""
         return name in self._factored or name in self.replaced
 
+    def factoring(self, name: str) -> Sequence[Adapter]:
+        """The parts that have factors for a tensor."""
+        return self._factored.get(name, [])
+
     def factored(self, name: str) -> Factored | None:
         """The delta of one base tensor, oriented like it, of the summed rank of the parts.
 
         None where no part has factors for it, and where they cancel to within rounding, as those of
         an adapter and its opposite do.
         """
-        deltas: list[Delta] = [part.factored(name) for part in self._factored.get(name, [])]
+        deltas: list[Delta] = [part.factored(name) for part in self.factoring(name)]
         if not deltas:
             return None
         total = reduce(added, deltas)
@@ -66,7 +70,7 @@ class AdapterSum:
 
     def is_dora(self, name: str) -> bool:
         """Whether a tensor is rescaled as well, so that its delta is not low-rank."""
-        return any(part.is_dora(name) for part in self._factored.get(name, []))
+        return any(part.is_dora(name) for part in self.factoring(name))
 
     def applied(self, name: str, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The weight with the factored deltas on top; itself where there are none."""

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.adapter import CONFIG_FILE, WEIGHTS_FILE
+from weightlens.checkpoint.adapter_names import check_factored, is_embedding, module_of
 from weightlens.checkpoint.appended import AppendedFile
 from weightlens.checkpoint.partial import PartialFolder
 from weightlens.checkpoint.read import all_finite
@@ -32,24 +33,6 @@ from weightlens.errors import InputError, NonFiniteTensor, OutputError, Unsuppor
 _PREFIX = "base_model.model."
 _LONGEST_KEY = f"{_PREFIX}.base_layer.lora_embedding_A.weight"
 """What a name grows by at most."""
-
-_EMBEDDING = re.compile(
-    r"(?:^|\.)(embed_tokens|embed_in|embed_positions|tok_embeddings|wte|wpe|shared|word_embeddings"
-    r"|position_embeddings|token_type_embeddings|embeddings?|relative_attention_bias)\.weight$"
-)
-
-
-def is_embedding(name: str) -> bool:
-    """Whether a tensor is a table of embeddings, by its name: PEFT keeps those the other way round.
-
-    The output layer (`lm_head`) is none: it is a linear layer.
-    """
-    return _EMBEDDING.search(name) is not None
-
-
-def module_of(name: str) -> str:
-    """The module that a tensor belongs to: its name without the last part."""
-    return name.rpartition(".")[0]
 
 
 def write_adapter(
@@ -111,16 +94,20 @@ class AdapterWriter:
         revision: str | None = None,
         whole: Collection[str] = (),
         transposed: Collection[str] = (),
+        embeddings: Collection[str] | None = None,
         dtype: torch.dtype = torch.float32,
         overwrite: bool = False,
     ) -> None:
-        """factored, whole: the names that may come; the rest is as for `write_adapter`.
+        """factored, whole: the names that may come; embeddings: which of them are tables of
+        embeddings, by their names where nothing is said; the rest is as for `write_adapter`.
 
         Raises OutputError where OUT holds something and overwrite is not set, UnsupportedTensor
         for names that PEFT has no place for, and for deltas of both orientations.
         """
         check_output(out, overwrite=overwrite)
-        check_factored(factored, transposed)
+        by_name = filter(is_embedding, factored)
+        self._embeddings = frozenset(by_name if embeddings is None else embeddings)
+        check_factored(factored, transposed, self._embeddings)
         self.out, self.dtype = out.resolve(), dtype
         self.ranks: dict[str, int] = {}
         self._names = [*factored, *whole]
@@ -135,6 +122,11 @@ class AdapterWriter:
     def nbytes(self) -> int:
         """Size of the tensors that are in it."""
         return self._file.nbytes if self._file else 0
+
+    @property
+    def tensors(self) -> int:
+        """How many are in it, each factor one."""
+        return self._file.tensors if self._file else 0
 
     def __enter__(self) -> "AdapterWriter":
         """Makes the folder. Raises OutputError where another run is filling it."""
@@ -160,7 +152,7 @@ class AdapterWriter:
         if not delta.rank:
             return
         a, b = delta.a, delta.b
-        if is_embedding(name):
+        if name in self._embeddings:
             keys, a, b = ("lora_embedding_A", "lora_embedding_B"), b.T, a.T
         else:
             keys = ("lora_A.weight", "lora_B.weight")
@@ -190,6 +182,18 @@ class AdapterWriter:
         """Writes how the adapter was made, as weightlens.json."""
         with self._writing():
             (self._folder / PROVENANCE_FILE).write_text(text, encoding="utf-8")
+
+    def verify(self) -> None:
+        """Reads every tensor back from the disk. Raises OutputError where one is not what was
+        written."""
+        assert self._file is not None, "outside of its `with`"
+        with self._writing():
+            differing = self._file.differing()
+        if differing is not None:
+            raise OutputError(
+                f"{self.out}: {differing} is not on the disk as it was written, so nothing is left "
+                "of it; look after the disk and run again"
+            )
 
     def _append(self, key: str, tensor: Float[Tensor, "..."]) -> None:
         assert self._file is not None, "outside of its `with`"
@@ -267,20 +271,3 @@ class AdapterWriter:
             else:
                 reason = f"cannot be written ({error.strerror}: {error.filename})"
             raise OutputError(f"{self.out}: {reason}; nothing is left of it") from error
-
-
-def check_factored(names: Collection[str], transposed: Collection[str]) -> None:
-    """Raises UnsupportedTensor unless one adapter can have factors for all of these tensors."""
-    for name in names:
-        if not name.endswith(".weight") or name == ".weight":
-            raise UnsupportedTensor(
-                f"{name}: is no module's weight, so LoRA has no place for it; leave it out"
-            )
-    layers = [name for name in names if not is_embedding(name)]
-    turned = [name for name in layers if name in transposed]
-    plain = [name for name in layers if name not in transposed]
-    if turned and plain:
-        raise UnsupportedTensor(
-            f"{turned[0]} is stored as inputs x outputs and {plain[0]} as outputs x inputs; one "
-            "adapter cannot have both: leave the one kind or the other out (--exclude)"
-        )

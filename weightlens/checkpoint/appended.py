@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+import xxhash
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -23,6 +24,9 @@ _LENGTH = 8
 _ENTRY = 256
 """More bytes than an entry of the header takes beside its name."""
 
+_READ_BYTES = 1 << 22
+"""Read at a time where a file is checked."""
+
 
 class AppendedFile:
     """Grows by one tensor at a time, and is a safetensors file once it is finished."""
@@ -34,7 +38,8 @@ class AppendedFile:
         self._start = _LENGTH + room + -room % 8  # tensors lie at multiples of 8
         self._end = self._start
         self._infos: dict[str, TensorInfo] = {}
-        self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        self._digests: dict[str, str] = {}
+        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
 
     @property
     def tensors(self) -> int:
@@ -53,6 +58,21 @@ class AppendedFile:
         self._write(raw, at=self._end)
         self._end += len(raw)
         self._infos[key] = TensorInfo(tuple(tensor.shape), tensor.dtype)
+        self._digests[key] = xxhash.xxh3_128_hexdigest(raw)
+
+    def differing(self) -> str | None:
+        """The first tensor that the disk does not hold as it was written; None where all are."""
+        os.fdatasync(self._file)
+        os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)  # not from memory
+        at = self._start
+        for key, info in self._infos.items():
+            digest, end = xxhash.xxh3_128(), at + info.nbytes
+            while at < end and (chunk := os.pread(self._file, min(end - at, _READ_BYTES), at)):
+                digest.update(chunk)
+                at += len(chunk)
+            if digest.hexdigest() != self._digests[key]:
+                return key
+        return None
 
     def finish(self) -> None:
         """Writes the header; nothing comes after."""

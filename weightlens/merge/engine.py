@@ -13,6 +13,7 @@ from torch import Tensor
 from weightlens.checkpoint.companions import content_hash
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.factors import FactorCache
+from weightlens.merge.adapter_output import merge_adapters
 from weightlens.merge.bridged import run_bridged
 from weightlens.merge.documents import Documents, read_documents
 from weightlens.merge.identity import plan_hash
@@ -20,6 +21,7 @@ from weightlens.merge.jobs import Job
 from weightlens.merge.opening import Located, fetch, hold_sources, peek_or_download
 from weightlens.merge.plan import Plan, check_space, make_plan
 from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, report_of
+from weightlens.merge.provenance import source_record
 from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress, Run
@@ -159,7 +161,7 @@ def _check_space(prepared: Sequence[Prepared], places: Sequence[Path]) -> None:
     """Before the first step. What an earlier run has made takes no more room."""
     for each, place in zip(prepared, places, strict=True):
         made = place != places[-1] and (place / PROVENANCE_FILE).exists()
-        if each.plan is not None and each.resolution.recipe.output == "model" and not made:
+        if each.plan is not None and not made:
             check_space(each.plan, place)
 
 
@@ -203,9 +205,10 @@ def _fetched(prepared: Prepared, options: Options) -> Prepared:
 
 
 def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
-    located, resolution = ready.located, ready.resolution
-    if resolution.recipe.output == "model":
-        check_space(plan, out)
+    located = ready.located
+    check_space(plan, out)
+    if plan.adapter is not None:
+        return _run_adapter(ready, plan, out, options)
     run = Run(plan, options.seed, cache=options.cache, workers=options.workers)
     key = plan_hash(plan, list(located.models.values()), seed=options.seed)
     with (
@@ -229,6 +232,27 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
         report = report.model_copy(update={"matrices": run.records})
         (writer.folder / PROVENANCE_FILE).write_text(report.to_json(), encoding="utf-8")
     return report
+
+
+def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
+    located = ready.located
+    key = plan_hash(plan, list(located.models.values()), seed=options.seed)
+
+    def written(tensors: int, size: int) -> MergeReport:
+        records = _records(located, lambda: None)
+        return _report(ready, options, key, records, tensors=tensors, size=size)
+
+    return merge_adapters(
+        plan,
+        out,
+        base=located.models[plan.home.label],
+        report=written,
+        seed=options.seed,
+        overwrite=options.overwrite,
+        verify=options.verify,
+        cache=options.cache,
+        progress=options.progress,
+    )
 
 
 def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
@@ -270,11 +294,4 @@ def _records(located: Located, check: Callable[[], None]) -> dict[str, SourceRec
     """Of every model, with the hashes of its files, each of which is read once."""
     folders = dict.fromkeys(located.folders)
     hashes = {folder: content_hash(folder, check) for folder in folders}
-    return {
-        name: SourceRecord(
-            model=name,
-            commit="+".join(c or "local" for c in at.commits) if any(at.commits) else None,
-            hash="+".join(hashes[folder] for folder in at.folders),
-        )
-        for name, at in located.models.items()
-    }
+    return {name: source_record(at, hashes.__getitem__) for name, at in located.models.items()}

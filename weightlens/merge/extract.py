@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.checkpoint.adapter_write import AdapterWriter, module_of
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.adapter_names import module_of
+from weightlens.checkpoint.adapter_write import AdapterWriter
 from weightlens.checkpoint.model import AppliedWeights, Model, base_weights, open_model
 from weightlens.checkpoint.names import place_of
 from weightlens.checkpoint.read import Weights, all_finite
@@ -23,11 +23,10 @@ from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.write import check_output
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor
-from weightlens.hub import Resolved, resolve
+from weightlens.hub import resolve
 from weightlens.merge.extract_plan import ExtractPlan, make_extract_plan
 from weightlens.merge.extract_record import (
     ExtractedMatrix,
-    ExtractedModel,
     ExtractReport,
     ExtractSettings,
     LeftOut,
@@ -35,6 +34,8 @@ from weightlens.merge.extract_record import (
     WholeTensor,
     totals_of,
 )
+from weightlens.merge.provenance import peft_base, source_record
+from weightlens.merge.record import SourceRecord
 from weightlens.spectral.lowrank import Truncation, truncated
 from weightlens.version import VERSION
 
@@ -74,12 +75,12 @@ def extract_adapter(
         tuned_at.path, adapters=tuned_at.adapters, label=tuned_at.label, base=weights
     )
     plan = make_extract_plan(weights, model, size=size, selection=selection, save_rest=save_rest)
-    base_model, revision = _place(base_at)
+    named = peft_base(base_at)
     writer = AdapterWriter(
         out,
         plan.matrices,
-        base_model=base_model,
-        revision=revision,
+        base_model=named.model,
+        revision=named.revision,
         whole=plan.may_be_whole,
         transposed=weights.transposed,
         overwrite=overwrite,
@@ -88,19 +89,9 @@ def extract_adapter(
     with writer:
         run.write(writer, progress)
         settings = _settings(size, selection, save_rest)
-        report = run.report(writer, settings, _model(base_at), _model(tuned_at))
+        report = run.report(writer, settings, source_record(base_at), source_record(tuned_at))
         writer.add_provenance(report.to_json())
     return report
-
-
-def _place(base: Resolved) -> tuple[str | None, str | None]:
-    """Where PEFT finds the base, and which revision of it; nowhere if it is a sum."""
-    if base.adapters:
-        return None, None
-    if base.commits[0] is None:
-        return base.label, None
-    name, _, revision = base.label.partition("@")
-    return name, revision or None
 
 
 def _settings(size: Truncation, selection: Selection, save_rest: bool) -> ExtractSettings:
@@ -109,15 +100,6 @@ def _settings(size: Truncation, selection: Selection, save_rest: bool) -> Extrac
         include=selection.include,
         exclude=selection.exclude,
         save_rest=save_rest,
-    )
-
-
-def _model(at: Resolved) -> ExtractedModel:
-    commits = [commit or "local" for commit in at.commits]
-    return ExtractedModel(
-        model=at.label,
-        commit="+".join(commits) if any(at.commits) else None,
-        hash="+".join(content_hash(folder) for folder in at.folders),
     )
 
 
@@ -165,8 +147,8 @@ class Extraction:
         self,
         writer: AdapterWriter,
         settings: ExtractSettings,
-        base: ExtractedModel,
-        tuned: ExtractedModel,
+        base: SourceRecord,
+        tuned: SourceRecord,
     ) -> ExtractReport:
         """All that was found, once everything is written."""
         return ExtractReport(

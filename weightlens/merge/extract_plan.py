@@ -6,11 +6,16 @@ left out   what an adapter has no place for, and what the user does not want
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
-from weightlens.checkpoint.adapter_write import check_factored, is_embedding, module_of
+from weightlens.checkpoint.adapter_names import (
+    check_factored,
+    ends_of_others,
+    is_bare,
+    is_embedding,
+    module_of,
+)
 from weightlens.checkpoint.config import text_config
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
@@ -60,7 +65,7 @@ def make_extract_plan(
     infos = {**base.infos, **tuned.infos(base)}
     excluded = {name for name in infos if not _wanted(name, selection)}
     tuned.check_against(base, vocabulary=excluded)
-    ties, ambiguous = _ties(base, infos), _ends_of_others({module_of(name) for name in infos})
+    ties, ambiguous = _ties(base, infos), ends_of_others({module_of(name) for name in infos})
     reasons: dict[str, str | None] = {}
     matrices = []
     for name, info in infos.items():
@@ -113,16 +118,9 @@ def _left_out(
         return "tied: an adapter would untie input and output embeddings"
     if len(info.shape) == 3 and min(info.shape[1:]) > 1:
         return "stack of experts: LoRA has no plain form for it"
-    module, _, last = name.rpartition(".")
-    if not module or last not in ("weight", "bias"):
+    if is_bare(name):
         return "bare parameter: no module's weight or bias"
     return None
-
-
-def _ends_of_others(modules: Collection[str]) -> frozenset[str]:
-    """The modules whose names are the ends of others' names."""
-    backwards = sorted(module[::-1] for module in modules)
-    return frozenset(one[::-1] for one, after in pairwise(backwards) if after.startswith(one))
 
 
 def _kind(name: str, info: TensorInfo) -> str:
@@ -167,7 +165,7 @@ def _check_matrices(
             f"{base.label}: no matrix of a linear layer left to extract; check --include and "
             "--exclude"
         )
-    check_factored(matrices, base.transposed)
+    check_factored(matrices, base.transposed, [name for name in matrices if is_embedding(name)])
     for name in matrices:
         shape = infos[name].shape
         if size.by == "rank" and size.value is not None and size.value > min(shape):

@@ -5,16 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from weightlens.merge.record import SourceRecord
 from weightlens.record import Record
 from weightlens.spectral.lowrank import LowRankPath, TruncationBy
-
-
-class ExtractedModel(Record):
-    """A model that was read: as the user calls it, with the Hub commit or a hash of its bytes."""
-
-    model: str
-    commit: str | None
-    hash: str
 
 
 class TruncationChoice(Record):
@@ -100,8 +93,8 @@ class ExtractReport(Record):
     schema_: Literal["weightlens.extract/1"] = Field(default="weightlens.extract/1", alias="schema")
     weightlens: str
     torch: str
-    base: ExtractedModel
-    tuned: ExtractedModel
+    base: SourceRecord
+    tuned: SourceRecord
     settings: ExtractSettings
     warnings: list[str]
     totals: ExtractTotals

@@ -14,7 +14,7 @@ from weightlens.checkpoint.names import Layered, layered
 from weightlens.checkpoint.read import TIED, Weights
 from weightlens.checkpoint.remote import RemoteWeights
 from weightlens.checkpoint.selection import Selection
-from weightlens.errors import RecipeError, ShapeMismatch, TensorMissing
+from weightlens.errors import ShapeMismatch, TensorMissing
 from weightlens.merge.grouping import Group, Use
 from weightlens.merge.method import MergeMethod
 from weightlens.merge.recipe import Embeddings
@@ -62,7 +62,8 @@ class Job:
     """One output tensor.
 
     copy: integers, which all inputs must agree on. stream: in blocks, or in blocks of rows. matrix:
-    whole tensors, for transforms and for deltas that come as factors. inputs: without the base.
+    whole tensors, for transforms and for deltas that come as factors. inputs: without the base;
+    fallback: stands in for rows that one of them lacks.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Job:
     info: TensorInfo
     base: Input | None
     inputs: tuple[Input, ...]
+    fallback: Input
     method: MergeMethod
     transforms: tuple[Strip, ...] = ()
 
@@ -77,11 +79,6 @@ class Job:
     def all_inputs(self) -> tuple[Input, ...]:
         """The base, where there is one, and the others."""
         return self.inputs if self.base is None else (self.base, *self.inputs)
-
-    @property
-    def fallback(self) -> Input:
-        """Stands in for rows that an input lacks: the base, or the first input."""
-        return self.base or self.inputs[0]
 
 
 @dataclass
@@ -168,21 +165,25 @@ class JobMaker:
             self._input(use, inner, name) for use, inner in zip(group.sources, inputs, strict=True)
         )
         everything = found if base is None else (base, *found)
-        info = self._info(name, everything)
+        info, lead = self._info(name, everything), self._lead(everything)
         method = resolution.method(group, output=name, inputs=inputs, t=t)
         if not info.dtype.is_floating_point:
-            return Job(name, "copy", info, base, found, method)
-        transforms = resolution.transforms
-        if transforms and self.selection.reason_to_skip(name, info) is None:
-            return Job(name, "matrix", info, base, found, method, transforms)
-        streams = all(i.streams for i in everything)
-        return Job(name, "stream" if streams else "matrix", info, base, found, method)
+            return Job(name, "copy", info, base, found, lead, method)
+        matrix = self.selection.reason_to_skip(name, info) is None
+        own = resolution.transforms if matrix else ()
+        kind: JobKind = "stream" if not own and all(i.streams for i in everything) else "matrix"
+        return Job(name, kind, info, base, found, lead, method, own)
 
     def _input(self, use: Use, name: str, output: str) -> Input:
         source = self.sources[use.model]
         if name not in source.weights.infos and TIED.get(name) not in source.weights.infos:
             raise TensorMissing(f"{name} is not in {source.label}, but {output} needs it")
         return Input(source, name)
+
+    def _lead(self, inputs: Sequence[Input]) -> Input:
+        """The base, also where the method takes it for a source like the others; else the first."""
+        base = self.resolution.recipe.base_model
+        return next((i for i in inputs if i.source.label == base), inputs[0])
 
     def _info(self, name: str, inputs: Sequence[Input]) -> TensorInfo:
         shapes = [i.info.shape for i in inputs]
@@ -231,14 +232,15 @@ class JobMaker:
             )
         if policy == "tokenizer":  # the rows would be known
             raise ShapeMismatch(f"{said}: embeddings: tokenizer needs models with tokenizers")
-        rows = first.info.shape[0] if policy == "base" else min(shape[0] for shape in shapes)
+        least = min(shape[0] for shape in shapes)
+        rows = self._lead(inputs).info.shape[0] if policy == "base" else least
         return (rows, *first.info.shape[1:])
 
 
 def check_sources(resolution: Resolution, sources: Mapping[str, Source]) -> None:
     """Raises where a source has tensors that the reference lacks, or an adapter does not fit.
 
-    TensorMissing, ShapeMismatch, AdapterMismatch; RecipeError for an adapter without a base.
+    TensorMissing, ShapeMismatch, AdapterMismatch.
     """
     for group in resolution.groups:
         for use in group.sources:
@@ -247,10 +249,6 @@ def check_sources(resolution: Resolution, sources: Mapping[str, Source]) -> None
             lead = sources[(group.base or group.sources[0]).model]
             if use.layers is None:
                 _check_extra(lead, source)
-    if resolution.recipe.output == "adapter":
-        for label in resolution.sources:
-            if sources[label].model.kind != "adapter":
-                raise RecipeError(f"{label}: is no adapter; output: adapter needs adapters alone")
 
 
 def _check_extra(lead: Source, source: Source) -> None:
@@ -259,11 +257,8 @@ def _check_extra(lead: Source, source: Source) -> None:
             raise TensorMissing(f"{name} is in {source.label} but not in {lead.label}")
     for head, embedding in TIED.items():
         theirs = source.weights
-        if (
-            head not in theirs.infos
-            or head in lead.weights.infos
-            or isinstance(theirs, RemoteWeights)
-        ):
+        yet_to_come = isinstance(theirs, RemoteWeights)
+        if yet_to_come or head not in theirs.infos or head in lead.weights.infos:
             continue
         same = embedding in theirs.infos and torch.equal(
             theirs.stored(head), theirs.stored(embedding)

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.names import Place
-from weightlens.delta import Delta
+from weightlens.delta import Delta, Factored
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, factorised
 from weightlens.merge.record import MatrixRecord, Sides, StripRecord
 from weightlens.merge.transforms import Strip
-from weightlens.merge.transforms.energies import Energies, projected
+from weightlens.merge.transforms.energies import Energies, energies_of, projected
 from weightlens.merge.transforms.strip import Stripped, chance_of, strip
 from weightlens.overlap.subspace import squared_norm
 from weightlens.spectral.basis import Factorisation, Subspace, random_subspace
@@ -113,9 +113,18 @@ class MatrixSurgery:
 
         scaled_only: the merged delta is the last one stripped times a number, and lies like it.
         """
+        last, norm = self._subspaces[-1], math.sqrt(squared_norm(merged))
+        sides = self._after if scaled_only else _shares(projected(merged, last).energies)
+        after = _shares(projected(written, last).energies)
+        return self._closed(norm, sides if norm else None, after)
+
+    def record_of(self, merged: Factored, written: Factored) -> MatrixRecord:
+        """The same of deltas in factors, which are not multiplied out."""
+        lies, will = (energies_of(delta, self._subspaces[-1]) for delta in (merged, written))
+        return self._closed(math.sqrt(lies.total), _shares(lies), _shares(will))
+
+    def _closed(self, norm: float, merged: Sides | None, written: Sides | None) -> MatrixRecord:
         m, n = self.base.shape
-        subspace = self._subspaces[-1]
-        norm = math.sqrt(squared_norm(merged))
         return MatrixRecord(
             name=self.name.tensor,
             expert=self.name.expert,
@@ -123,14 +132,10 @@ class MatrixSurgery:
             module=self.name.place.module,
             shape=(m, n),
             strips=self._strips,
-            merged=None if norm == 0 else self._after if scaled_only else _sides(merged, subspace),
-            written=_sides(written, subspace),
+            merged=merged,
+            written=written,
             delta_norm=norm,
         )
-
-
-def _sides(delta: Float[Tensor, "m n"], subspace: Subspace) -> Sides | None:
-    return _shares(projected(delta, subspace).energies)
 
 
 def _shares(energies: Energies | None) -> Sides | None:

@@ -15,6 +15,7 @@ from weightlens.checkpoint.names import layered
 from weightlens.checkpoint.partial import bytes_held
 from weightlens.checkpoint.read import Weights
 from weightlens.errors import OutputError
+from weightlens.merge.adapter_plan import AdapterPlan, plan_adapter
 from weightlens.merge.jobs import Job, JobMaker, Source, check_sources
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.streaming import CHUNK
@@ -30,6 +31,7 @@ class Plan:
 
     sources: by the names in the recipe; home: where names and config come from: the base, or the
     first model listed. config: what changes in config.json. words: what becomes of the tokenizer.
+    adapter: what the output holds where it is an adapter; then `infos` are those of the model.
     """
 
     resolution: Resolution
@@ -38,6 +40,7 @@ class Plan:
     jobs: tuple[Job, ...]
     config: Mapping[str, Any]
     words: Words
+    adapter: AdapterPlan | None = None
 
     @property
     def infos(self) -> dict[str, TensorInfo]:
@@ -46,17 +49,23 @@ class Plan:
 
     @property
     def bytes_written(self) -> int:
-        """Size of the output's weights."""
+        """Size of the output's weights; of an adapter's, at most."""
+        if self.adapter is not None:
+            return self.adapter.bytes_written
         return sum(job.info.nbytes for job in self.jobs)
 
     @property
     def bytes_read(self) -> int:
         """Size of all tensors that go in, each counted once; a second pass reads some again."""
+        if self.adapter is not None:
+            return self.adapter.bytes_read
         seen = {(i.source.label, i.name): i.info.nbytes for j in self.jobs for i in j.all_inputs}
         return sum(seen.values())
 
     def peak_memory(self, workers: int) -> int:
         """About how many bytes the merge will take at most."""
+        if self.adapter is not None:
+            return int(AT_REST + self.adapter.largest)
         streams = [j for j in self.jobs if j.kind == "stream"]
         widest = max((_block_bytes(job) for job in streams), default=0)
         matrix = max((_matrix_bytes(job) for job in self.jobs if job.kind == "matrix"), default=0)
@@ -76,7 +85,9 @@ def make_plan(
     first = resolution.groups[0]
     home = sources[resolution.recipe.base_model or first.sources[0].model]
     changes = _config_changes(resolution, home.weights, jobs)
-    return Plan(resolution, sources, home, jobs, changes, words)
+    to_adapter = resolution.recipe.output == "adapter"
+    adapter = plan_adapter(resolution, sources, jobs) if to_adapter else None
+    return Plan(resolution, sources, home, jobs, changes, words, adapter)
 
 
 def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from weightlens.checkpoint.remote import RemoteTensors
 from weightlens.checkpoint.shards import plan_shards
 from weightlens.errors import RecipeError
 from weightlens.hub import Resolved, peek
+from weightlens.merge.adapter_plan import check_adapter_recipe
 from weightlens.merge.documents import Documents
 from weightlens.merge.opening import Located, Look, look_up, open_sources
 from weightlens.merge.plan import Plan, make_plan
@@ -81,6 +82,8 @@ def prepare_all(
     ahead: dict[Path, RemoteTensors] = {}
     with TemporaryDirectory(prefix="weightlens-") as beside:
         for name, resolution in [*documents.steps.items(), ("", documents.last)]:
+            if resolution.recipe.output == "adapter":
+                check_adapter_recipe(resolution, known)
             found = look_up(resolution, known, look=look)
             located = replace(found, remote={**found.remote, **ahead})
             prepared.append(prepare(resolution, located, engine=engine))
@@ -100,6 +103,9 @@ def _own_plan(name: str, step: Prepared) -> Plan:
     if step.plan is None:
         raise RecipeError(f"{step.resolution.written.name}: {name}: a step of several recipes runs "
                           f"on our own engine, but {'; '.join(step.reasons)}")  # fmt: skip
+    if step.plan.adapter is not None:
+        message = "adapter: other recipes build on this one, and need a model"
+        raise step.resolution.written.error(("output",), message)
     return step.plan
 
 
@@ -111,16 +117,19 @@ def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
     for job in plan.jobs if plan else ():
         kind = job.kind if job.kind != "stream" else job.method.passes
         kinds[kind] = kinds.get(kind, 0) + 1
-    shards = plan_shards(plan.infos) if plan else []
+    shards = len(plan_shards(plan.infos)) if plan else None
+    tensors = len(plan.jobs) if plan else None
+    if plan is not None and plan.adapter is not None:
+        kinds, shards, tensors = plan.adapter.kinds, 1, plan.adapter.tensors
     return PlanReport(
         engine=prepared.engine,
         reasons=list(prepared.reasons),
         method=prepared.resolution.recipe.merge_method,
         base=prepared.resolution.recipe.base_model,
         sources=list(prepared.resolution.sources),
-        tensors=len(plan.jobs) if plan else None,
+        tensors=tensors,
         kinds=kinds,
-        shards=len(shards) if plan else None,
+        shards=shards,
         bytes_read=plan.bytes_read if plan else None,
         bytes_written=plan.bytes_written if plan else None,
         bytes_to_download=located.missing,

@@ -25,19 +25,27 @@ Embeddings = Literal["base", "common", "tokenizer"]
 
 def _reference(value: Any) -> Any:
     """A model as text; mergekit also writes {model: {path, revision}, lora: {…}}."""
-    if isinstance(value, dict) and set(value) <= {"model", "lora"} and "model" in value:
-        return "+".join(_with_revision(value[k]) for k in ("model", "lora") if value.get(k))
-    return value
+    if not isinstance(value, dict):
+        return value
+    if not (set(value) <= {"model", "lora"} and value.get("model")):
+        raise ValueError("a model is a name, or a mapping with model and lora")
+    return "+".join(_with_revision(value[k]) for k in ("model", "lora") if value.get(k))
 
 
 def _with_revision(path: Any) -> str:
-    if not isinstance(path, dict):
-        return str(path)
-    revision = path.get("revision")
-    return f"{path.get('path')}@{revision}" if revision else str(path.get("path"))
+    if isinstance(path, dict):
+        if not (set(path) <= {"path", "revision"} and isinstance(path.get("path"), str)):
+            raise ValueError("a model in a mapping is a name, or has path and revision")
+        revision = path.get("revision")
+        return f"{path['path']}@{revision}" if revision else str(path["path"])
+    if not isinstance(path, str):
+        raise ValueError("a model in a mapping is a name, or has path and revision")
+    return path
 
 
 ModelName = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_reference)]
+Parameters = Annotated[dict[str, Setting], BeforeValidator(lambda v: {} if v is None else v)]
+"""A key with nothing after it says nothing, as in mergekit."""
 
 
 class _Part(BaseModel):
@@ -48,7 +56,7 @@ class Source(_Part):
     """A model named in a recipe, and its own parameters."""
 
     model: ModelName
-    parameters: dict[str, Setting] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
 
 
 class LayerSource(Source):
@@ -73,7 +81,7 @@ class Slice(_Part):
     sources: list[LayerSource] = Field(min_length=1)
     base_model: ModelName | None = None
     residual_weight: float | None = None
-    parameters: dict[str, Setting] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _same_length(self) -> "Slice":
@@ -87,7 +95,7 @@ class Module(_Part):
 
     slices: list[Slice] | None = Field(default=None, min_length=1)
     models: list[Source] | None = Field(default=None, min_length=1)
-    parameters: dict[str, Setting] = Field(default_factory=dict)
+    parameters: Parameters = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_form(self) -> "Module":
@@ -125,8 +133,10 @@ class Recipe(_Part):
     models: list[Source] | None = Field(default=None, min_length=1)
     slices: list[Slice] | None = Field(default=None, min_length=1)
     modules: dict[str, Module] | None = Field(default=None, min_length=1)
-    parameters: dict[str, Setting] = Field(default_factory=dict)
-    transforms: list[TransformEntry] = Field(default_factory=list)
+    parameters: Parameters = Field(default_factory=dict)
+    transforms: Annotated[
+        list[TransformEntry], BeforeValidator(lambda v: [] if v is None else v)
+    ] = Field(default_factory=list)
     dtype: DtypeName | None = None
     out_dtype: DtypeName | None = None
     tokenizer_source: ModelName | None = None

@@ -20,7 +20,14 @@ from weightlens.merge.method import MergeMethod
 from weightlens.merge.methods import METHODS
 from weightlens.merge.parameters import Parameter, foreign_parameters, parameters_of
 from weightlens.merge.recipe import Recipe
-from weightlens.merge.settings import Setting, evaluate, problem, scalars
+from weightlens.merge.settings import (
+    CONDITION,
+    Setting,
+    evaluate,
+    problem,
+    scalars,
+    unknown_keys,
+)
 from weightlens.merge.transforms import Strip
 from weightlens.merge.written import Location, Written, nearest, unknown_key
 
@@ -85,9 +92,13 @@ class Resolution:
         t: float,
         at: Location = (),
     ) -> Any:
-        for _, settings in scopes:
+        for place, settings in scopes:
             if parameter.name in settings:
-                value = evaluate(settings[parameter.name], name, t, parameter.typed)
+                try:
+                    value = evaluate(settings[parameter.name], name, t, parameter.typed)
+                except ValueError as error:  # of a number between two points of a gradient
+                    message = f"{error} at {t:g} of the way ({name})"
+                    raise self.written.error((*place, parameter.name), message) from error
                 if value is not None:
                     return value
         if parameter.needed:
@@ -148,8 +159,10 @@ def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
                             f"there are {', '.join(sorted(known))}")  # fmt: skip
     kind = METHODS[name]
     transforms = [entry.strip for entry in recipe.transforms]
+    further: tuple[str, ...] = ()
     if short_form:
-        transforms.insert(0, _short_strip(recipe, kind, complaints))
+        transforms.insert(0, _short_strip(recipe, written))
+        further = tuple(Strip.model_fields)
         kept = {k: v for k, v in recipe.parameters.items() if k not in Strip.model_fields}
         recipe = recipe.model_copy(update={"parameters": kept})
     groups = grouped(recipe, kind, complaints)
@@ -158,7 +171,7 @@ def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
     if transforms and any(group.base is None for group in groups):
         raise written.error(("transforms",), "transforms need deltas, and so a base_model")
     for group in groups:
-        _check_parameters(group, kind, complaints)
+        _check_parameters(group, kind, complaints, further)
     resolution = Resolution(recipe, written.text, written, kind, groups, tuple(transforms))
     for group in groups:
         _check_complete(resolution, group)
@@ -166,22 +179,22 @@ def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
                       warnings=tuple(dict.fromkeys(complaints.warnings)))  # fmt: skip
 
 
-def _short_strip(recipe: Recipe, kind: type[MergeMethod], complaints: Complaints) -> Strip:
+def _short_strip(recipe: Recipe, written: Written) -> Strip:
     """The transform of `merge_method: strip`, from the recipe's own parameters."""
-    known = [*parameters_of(kind), *Strip.model_fields]
-    for key in recipe.parameters:
-        if key not in known:
-            complaints.unknown(("parameters", key), unknown_key(key, known))
     own = {k: v for k, v in recipe.parameters.items() if k in Strip.model_fields}
     try:
         return Strip.model_validate(own)
     except ValidationError as error:
-        raise complaints.written.complaint(
-            error, Strip, lambda place: ("parameters", *place)
-        ) from error
+        raise written.complaint(error, Strip, lambda place: ("parameters", *place)) from error
 
 
-def _check_parameters(group: Group, kind: type[MergeMethod], complaints: Complaints) -> None:
+def _check_parameters(
+    group: Group,
+    kind: type[MergeMethod],
+    complaints: Complaints,
+    further: Sequence[str],
+) -> None:
+    """further: names that would have been known at the top of the recipe."""
     known = parameters_of(kind)
     shared = [(scope, False) for scope in group.scopes]
     own = [(use.scope, True) for use in group.sources]
@@ -190,26 +203,31 @@ def _check_parameters(group: Group, kind: type[MergeMethod], complaints: Complai
             place = (*at, key)
             parameter = known.get(key)
             if parameter is None:
-                _complain_of_name(place, key, known, complaints)
+                _complain_of_name(place, key, [*known, *further], complaints)
                 continue
             if of_source and parameter.per_source is None:
                 complaints.unknown(place, "belongs into the recipe's own parameters")
                 continue
-            _check_setting(place, setting, parameter, complaints.written)
+            _check_setting(place, setting, parameter, complaints)
 
 
 def _complain_of_name(
-    place: Location, key: str, known: Mapping[str, Parameter], complaints: Complaints
+    place: Location, key: str, known: Sequence[str], complaints: Complaints
 ) -> None:
     if key in foreign_parameters():
         complaints.warn(place, "belongs to another method; ignored")
+    elif key in known:
+        complaints.unknown(place, "belongs into the recipe's own parameters")
     else:
-        complaints.unknown(place, unknown_key(key, list(known)))
+        complaints.unknown(place, unknown_key(key, known))
 
 
 def _check_setting(
-    place: Location, setting: Setting, parameter: Parameter, written: Written
+    place: Location, setting: Setting, parameter: Parameter, complaints: Complaints
 ) -> None:
+    written = complaints.written
+    for inner in unknown_keys(setting):
+        complaints.unknown((*place, *inner), unknown_key(str(inner[-1]), CONDITION))
     wrong = problem(setting)
     if wrong is not None:
         raise written.error((*place, *wrong[0]), wrong[1])

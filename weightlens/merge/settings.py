@@ -18,6 +18,9 @@ Setting = Any
 
 Place = tuple[str | int, ...]
 
+CONDITION = ("filter", "value")
+"""What a condition is made of."""
+
 
 def problem(setting: Setting) -> tuple[Place, str] | None:
     """What is wrong with the form of a setting and where inside it; None where nothing is."""
@@ -43,10 +46,16 @@ def problem(setting: Setting) -> tuple[Place, str] | None:
     return None
 
 
+def unknown_keys(setting: Setting, at: Place = ()) -> Iterator[Place]:
+    """Where conditions have keys that mean nothing."""
+    if isinstance(setting, dict):
+        yield from ((*at, str(key)) for key in setting if key not in CONDITION)
+    elif isinstance(setting, list):
+        for i, entry in enumerate(setting):
+            yield from unknown_keys(entry, (*at, i))
+
+
 def _conditional_problem(entry: dict[Any, Any]) -> tuple[Place, str] | None:
-    for key in entry:
-        if key not in ("filter", "value"):
-            return (str(key),), "unknown key; a condition has filter and value"
     if "value" not in entry:
         return (), "value is missing"
     if not isinstance(entry.get("filter"), str | None):

@@ -65,13 +65,20 @@ class Written:
 
     def error(self, location: Location, message: str, *, line: int | None = None) -> RecipeError:
         """An error at a field: file, line, field, message."""
-        found = location
-        while line is None and found not in self._lines and found:
-            found = found[:-1]
-        at = line or self._lines.get(found, 1 + self._before)
+        at = line or self._nearest_line(location)
         field = ".".join(map(str, location))
         return RecipeError(f"{self.name}:{at}: {field}: {message}" if field
                            else f"{self.name}:{at}: {message}")  # fmt: skip
+
+    def _nearest_line(self, location: Location) -> int:
+        """Of the field or, where it is not written, of what it belongs into."""
+        while location:
+            # the second is for keys that are numbers
+            for written in (location, (*location[:-1], str(location[-1]))):
+                if written in self._lines:
+                    return self._lines[written]
+            location = location[:-1]
+        return 1 + self._before
 
     def complaint(
         self,
@@ -87,7 +94,9 @@ class Written:
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         own: Location = tuple(first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
-        if own and own[-1] in _PLAIN:
+        if (own and own[-1] == "[key]") or first["type"] == "invalid_key":
+            own, message = tuple(p for p in own if p != "[key]"), "a key is a word"
+        elif own and own[-1] in _PLAIN:
             own, message = own[:-1], _plain_message(own[-2])
         elif first["type"] == "extra_forbidden":
             message = unknown_key(str(own[-1]), list(_owner(model, own[:-1]).model_fields))

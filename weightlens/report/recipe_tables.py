@@ -91,8 +91,8 @@ def method_tables(catalogue: Catalogue) -> list[RenderableType]:
         table,
         "* each source has its own. A parameter without a value must be given. Sources are counted "
         "without the base, unless it is one of them.",
-        "`weightlens recipe new METHOD` explains each in a recipe to begin with; `transforms` puts a "
-        "strip before any method on deltas.",
+        "`weightlens recipe new METHOD` explains each in a recipe to begin with; `transforms` puts "
+        "a strip before any method on deltas.",
     ]
 
 

@@ -43,7 +43,7 @@ def new(
 @recipe.command("check")
 @reported
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipe files (YAML).")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Recipe files (YAML).")],
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Unknown keys are warnings, and ignored.")
     ] = False,

@@ -29,7 +29,7 @@ def test_a_row_of_three_stays_by_its_ranks() -> None:
     rows = 20_000
     counts = kept(vector(3, -1, 2).repeat(rows, 1), 0.5, 0.3).sum(0).tolist()
     for count, probability in zip(counts, (0.8, 0.2, 0.5), strict=True):
-        assert abs(count - rows * probability) < 5 * math.sqrt(rows * probability * 0.8)
+        assert abs(count - rows * probability) < 5 * math.sqrt(rows * probability * (1 - probability))
 
 
 # By tenths of the ranks of 1,000: the mean of density − ε + 2ε (r − 1)/999 over r = 100 i + 1 …

@@ -43,8 +43,8 @@ class Vectors:
 
 
 class NuSlerp(OnEither):
-    """weight: of each of the two sources; nuslerp_flatten: the whole tensor is one vector, else each
-    row is; nuslerp_row_wise: without flatten, each column is."""
+    """weight: of each of the two sources; nuslerp_flatten: the whole tensor is one vector, else
+    each row is; nuslerp_row_wise: without flatten, each column is."""
 
     method: Literal["nuslerp"] = "nuslerp"
     fewest: ClassVar[int] = 2

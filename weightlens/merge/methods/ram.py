@@ -33,8 +33,8 @@ class Ram(OnDeltas):
 
 
 class RamPlusTensorLocal(OnDeltas):
-    """r: how much a delta is raised where it is alone, by shared over unique entries; alpha: the most
-    that this quotient counts; epsilon: the change that counts as one."""
+    """r: how much a delta is raised where it is alone, by shared over unique entries; alpha: the
+    most that this quotient counts; epsilon: the change that counts as one."""
 
     method: Literal["ramplus_tl"] = "ramplus_tl"
     passes: ClassVar[str] = "two-pass"

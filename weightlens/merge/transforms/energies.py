@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.overlap.subspace import SubspaceOverlap, squared_norm
+from weightlens.delta import Delta, Dense
+from weightlens.overlap.subspace import SubspaceOverlap, compact_overlap, squared_norm
 from weightlens.spectral.basis import Subspace
 
 Side = Literal["column", "row", "both", "either"]
@@ -84,3 +85,15 @@ def projected(matrix: Float[Tensor, "m n"], subspace: Subspace) -> Projected:
     core = left @ v
     energies = Energies(*map(squared_norm, (matrix, left, right, core)))
     return Projected(matrix, subspace, left, right, core, energies)
+
+
+def energies_of(delta: Delta, subspace: Subspace) -> Energies:
+    """Of any delta; of one in factors in O((m + n) r (r + k)), without a product."""
+    if isinstance(delta, Dense):
+        return projected(delta.matrix, subspace).energies
+    if delta.is_zero():
+        return Energies(0.0, 0.0, 0.0, 0.0)
+    compact = delta.compact()
+    total = squared_norm(compact.sigma)
+    overlap = compact_overlap(compact, subspace)
+    return Energies(total, *(s * total for s in (overlap.column, overlap.row, overlap.both)))

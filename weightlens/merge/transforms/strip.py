@@ -25,9 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from weightlens.delta import Compact, Delta, Dense, Factored, added, measurable
-from weightlens.merge.transforms.energies import Energies, Side, projected
+from weightlens.merge.transforms.energies import Energies, Side, energies_of, projected
 from weightlens.overlap.chance import either_mean
-from weightlens.overlap.subspace import compact_overlap, squared_norm
+from weightlens.overlap.subspace import squared_norm
 from weightlens.spectral.basis import Subspace
 from weightlens.spectral.rank import RankBy, SubspaceSize
 
@@ -106,7 +106,7 @@ def strip(delta: Delta, subspace: Subspace, parameters: Strip) -> Stripped:
     """
     side = parameters.side
     dense = projected(delta.matrix, subspace) if isinstance(delta, Dense) else None
-    before = dense.energies if dense else _energies(delta, subspace)
+    before = dense.energies if dense else energies_of(delta, subspace)
     inside = before.inside(side)
     outside = _outside(delta, subspace, side, before)
     share = inside / (inside + outside)
@@ -125,15 +125,6 @@ def strip(delta: Delta, subspace: Subspace, parameters: Strip) -> Stripped:
     if parameters.preserve_norm:
         stripped = stripped.scaled(math.sqrt((inside + outside) / left))
     return Stripped(stripped, share, factor, False, before, before.stripped(side, factor))
-
-
-def _energies(delta: Delta, subspace: Subspace) -> Energies:
-    """Of a factored delta, in O((m + n) r (r + k))."""
-    measured = measurable(delta)
-    assert isinstance(measured, Compact)
-    total = squared_norm(measured.sigma)
-    overlap = compact_overlap(measured, subspace)
-    return Energies(total, *(s * total for s in (overlap.column, overlap.row, overlap.both)))
 
 
 def _outside(delta: Delta, subspace: Subspace, side: Side, energies: Energies) -> float:
