@@ -1,14 +1,15 @@
 """Merges by weightlens and by mergekit, in turn, on the same generated checkpoints.
 
     python benchmarks/merge.py [--model qwen2.5-1.5b] [--methods linear,ties,…] [--folder DIR]
-                               [--repeats 1] [--without-peer] [--curve]
+                               [--repeats 1] [--without-peer] [--curve | --strip]
 
 Writes a base and two fine-tunes (bfloat16, normal weights and deltas) into a folder, and for every
 method runs `weightlens merge` and `mergekit-yaml` one after the other: wall time and peak memory of
 the whole process, medians of the repeats, and their ratio, also without what either takes to import
 itself. weightlens waits until its output is on the disk, mergekit does not, so it is measured with
 --no-sync too. The floor is reading the sources and writing a file of the size of the output, with
-`cat` and `cp`. --curve: peak memory of weightlens over models of growing size instead.
+`cat` and `cp`. --curve: peak memory of weightlens over models of growing size instead. --strip: a
+strip merge beside the factorisations that it needs.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -153,6 +155,46 @@ def curve(folder: Path, threads: int) -> None:
         shutil.rmtree(place)
 
 
+def strip(folder: Path, shape: Shape, threads: int) -> None:
+    """Prints what a strip merge takes beside its own factorisations, in this process, on matrices
+    whose spectra fall off like trained ones."""
+    import time
+
+    from end_to_end import write_pair
+
+    from weightlens.merge import matrix
+    from weightlens.merge.engine import run_merge
+
+    torch.set_num_threads(threads)
+    few = replace(shape, vocabulary=1024)
+    write_pair(folder, few, 3, torch.Generator().manual_seed(0))
+    spent = 0.0
+
+    def timed(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            nonlocal spent
+            began = time.perf_counter()
+            found = function(*arguments, **named)
+            spent += time.perf_counter() - began
+            return found
+
+        return call
+
+    matrix.factorised = timed(matrix.factorised)  # type: ignore[assignment]
+    matrix.MatrixSurgery._subspace = timed(matrix.MatrixSurgery._subspace)  # type: ignore
+    table("side", "merge s", "its factorisations s", "ratio")
+    for side in ("column", "row", "either"):
+        text = {"merge_method": "strip", "base_model": str(folder / "base"),
+                "models": [{"model": str(folder / "tuned"), "parameters": {"weight": 1.0}}],
+                "parameters": {"side": side, "energy": 0.5, "target": "chance"}}  # fmt: skip
+        (folder / "strip.json").write_text(json.dumps(text))
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        spent, began = 0.0, time.perf_counter()
+        run_merge(folder / "strip.json", folder / "out")
+        seconds = time.perf_counter() - began
+        print(f"| {side} | {seconds:.1f} | {spent:.1f} | {seconds / spent:.2f} |", flush=True)
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser()
@@ -163,12 +205,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--without-peer", action="store_true")
     parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--strip", action="store_true")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, mergekit "
           f"{version('mergekit')}, {arguments.threads} threads\n")  # fmt: skip
-    if arguments.curve:
+    if arguments.strip:
+        strip(folder, MODELS[arguments.model], arguments.threads)
+    elif arguments.curve:
         curve(folder, arguments.threads)
     else:
         entries = prepared(folder, MODELS[arguments.model])

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from weightlens_cli.main import app
 
-COMMANDS = ("inspect", "overlap", "compare", "merge", "extract", "eval", "demo")
+COMMANDS = ("inspect", "overlap", "compare", "merge", "extract", "eval", "demo", "recipe")
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("command", [(), *((c,) for c in COMMANDS)])
+@pytest.mark.parametrize("command", [(), *((c,) for c in COMMANDS), ("recipe", "check")])
 def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     """The reason why every --help answers at once."""
     code = (

@@ -37,7 +37,7 @@ def theirs(name: str, of: Family, **parameters: Any) -> Tensor:
     )  # fmt: skip
 
 
-# 1. The delta of two bfloat16 numbers has up to 16 bits, its product with 0.3 more than bfloat16's 8.
+# 1. The delta of two bfloat16 numbers has up to 16 bits, its product with 0.3 more; bfloat16 has 8.
 def test_mergekit_adds_deltas_in_the_dtype_of_the_inputs() -> None:
     wide = family((200, 300), 2)
     short = Family(wide.base.bfloat16(), [t.bfloat16() for t in wide.tuned])
@@ -209,3 +209,15 @@ def test_nuslerp_of_opposite_tensors_is_a_matter_of_rounding_in_mergekit() -> No
         found = theirs("nuslerp", of, weight=(0.7, 0.3))
         errors.append(float((found - 0.4 * source).norm() / source.norm()))
     assert max(errors) > 0.1
+
+
+# 12. 0.3/1.2 and 0.9/1.2 are 1/4 and 3/4: sums of bfloat16 numbers that float32 holds exactly, but
+# 0.3 a + 0.9 b it does not.
+def test_linear_of_bfloat16_differs_only_where_the_mean_is_half_way() -> None:
+    of = family((200, 300), 2)
+    read = Family(of.base, [t.bfloat16().float() for t in of.tuned])
+    own, other = (merge("linear", read, weight=WEIGHTS).bfloat16() for merge in (ours, theirs))
+    mean = 0.25 * read.tuned[0].double() + 0.75 * read.tuned[1].double()
+    differ = (own != other) & (mean != 0)
+    assert int(differ.sum()) > 0.01 * differ.numel()
+    assert torch.equal((own.double() + other.double())[differ] / 2, mean[differ])

@@ -1,10 +1,17 @@
 """Recipes: what is understood, and what every mistake is answered with."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from weightlens.errors import RecipeError
+from weightlens.merge.checking import check_recipe
+from weightlens.merge.documents import read_documents
+from weightlens.merge.engine import merge_state_dicts
 from weightlens.merge.methods.linear import Linear
 from weightlens.merge.methods.task_arithmetic import TaskArithmetic
 from weightlens.merge.resolution import parse_recipe, read_recipe
@@ -41,8 +48,6 @@ def test_linear_keeps_a_listed_base() -> None:
 
 
 def test_the_types_read_and_written() -> None:
-    import torch
-
     resolution = parse_recipe(HEAD + MODELS + "dtype: float32\nout_dtype: bfloat16\n")
     assert resolution.recipe.read_dtype == torch.float32
     assert resolution.recipe.write_dtype == torch.bfloat16
@@ -150,6 +155,41 @@ def test_a_recipe_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
         read_recipe(tmp_path / "binary.yaml")
 
 
-@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda f: f.name)
+every_recipe = pytest.mark.parametrize(
+    "file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.name
+)
+
+
+@every_recipe
 def test_every_recipe_that_comes_with_the_project_is_valid(file: Path) -> None:
-    assert read_recipe(file).sources
+    documents = check_recipe(file)
+    assert documents.last.sources
+    assert not any(r.warnings for r in (*documents.steps.values(), documents.last))
+
+
+@every_recipe
+def test_every_recipe_that_comes_with_the_project_merges_tiny_models(file: Path) -> None:
+    """Of 32 layers; adapters count as models here."""
+    documents = read_documents(file)
+    models = {}
+    for name, resolution in [*documents.steps.items(), ("out", documents.last)]:
+        for i, model in enumerate(resolution.recipe.references()):
+            models.setdefault(model, tiny(seed=i))
+        recipe = resolution.recipe.model_copy(update={"output": "model"})
+        models[name], _ = merge_state_dicts(replace(resolution, recipe=recipe), models)
+    written = documents.last.recipe.write_dtype
+    assert {tensor.dtype for tensor in models["out"].values()} == {written}
+    assert len(models["out"]) >= len(tiny(seed=0))
+
+
+def tiny(seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    parts = ("self_attn.o_proj", "mlp.down_proj")
+    names = [f"model.layers.{i}.{part}.weight" for i in range(32) for part in parts]
+    every = ["model.embed_tokens.weight", *names, "lm_head.weight"]
+    return {name: torch.randn(4, 4, generator=generator) for name in every}
+
+
+def test_every_recipe_is_in_the_index() -> None:
+    text = (RECIPES / "README.md").read_text()
+    assert set(re.findall(r"\((\S+\.yaml)\)", text)) == {f.name for f in RECIPES.glob("*.yaml")}

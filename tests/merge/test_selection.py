@@ -195,6 +195,21 @@ def test_no_more_than_a_bound_is_collected(collected: list[int], bound: int) -> 
     assert max(collected) <= bound
 
 
+# The sample is 1/2 throughout, so that both ends of the bracket are; what is sought lies below.
+def test_a_bracket_of_one_value_can_miss() -> None:
+    values = misled(normal(), torch.full((LARGE,), 0.5))
+    above, equal = int((values > 0.5).sum()), int((values == 0.5).sum())
+    check(values, [above, above + 1, above + equal, above + equal + 1, above + equal + 1000])
+
+
+# 128 columns of 1024 hold all that is not 0. Pieces of half a row at the same place in every 16th
+# row would see none of them, or twice as many; a fair sample is off by less than the bracket.
+def test_a_sample_does_not_stay_in_step_with_columns() -> None:
+    values = normal(2048 * 1024).abs() * (torch.arange(2048 * 1024) % 1024 < 128)
+    (sample,) = selection._sampled(Held(None, [values]), lambda b: [b.sources[0]], 1, 1)
+    assert abs((sample > 0).mean() - 1 / 8) < selection._MARGIN
+
+
 def test_a_sample_is_never_larger_than_the_tensor() -> None:
     width = 400_001
     rows = normal(3 * width).reshape(3, width)

@@ -53,13 +53,13 @@ def check(
     Errors name file, line and field. `weightlens merge --dry-run` checks the models as well.
     """
     from weightlens.errors import RecipeError
-    from weightlens.merge.documents import read_documents
+    from weightlens.merge.checking import check_recipe
     from weightlens.report.recipe_tables import outline
 
     at_fault = False
     for file in files:
         try:
-            lines = outline(file, read_documents(file, lenient=lenient))
+            lines = outline(file, check_recipe(file, lenient=lenient))
         except RecipeError as error:
             print(f"error: {error}", file=sys.stderr)
             at_fault = True

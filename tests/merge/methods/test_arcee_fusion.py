@@ -13,9 +13,7 @@ from weightlens.merge.methods.arcee_fusion import ArceeFusion
 # 2D + 1.5 (3D − D) = 5D, which the last alone reaches.
 def test_what_stands_out_in_a_row_is_taken() -> None:
     base = vector(0, 0, 0, 0)
-    assert torch.equal(
-        merged(ArceeFusion(), [vector(0.1, 0.2, -0.3, 1)], base), vector(0, 0, 0, 1)
-    )
+    assert torch.equal(merged(ArceeFusion(), [vector(0.1, 0.2, -0.3, 1)], base), vector(0, 0, 0, 1))
 
 
 # A row that moves by a constant keeps its softmax: its divergence is 0, and so are its importances,

@@ -81,9 +81,7 @@ def test_what_stays_is_a_run_of_the_sizes_in_order(
 def test_the_order_of_the_sources_does_not_matter(sources: list[Tensor], elects: bool) -> None:
     kind = BreadcrumbsTies if elects else Breadcrumbs
     zero = torch.zeros(8)
-    first = merged(
-        kind(weight=(0.5, 2.0), density=(0.5, 0.9), gamma=(0.2, 0.1)), sources, zero
-    )
+    first = merged(kind(weight=(0.5, 2.0), density=(0.5, 0.9), gamma=(0.2, 0.1)), sources, zero)
     other = merged(
         kind(weight=(2.0, 0.5), density=(0.9, 0.5), gamma=(0.1, 0.2)), sources[::-1], zero
     )

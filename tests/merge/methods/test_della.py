@@ -29,7 +29,9 @@ def test_a_row_of_three_stays_by_its_ranks() -> None:
     rows = 20_000
     counts = kept(vector(3, -1, 2).repeat(rows, 1), 0.5, 0.3).sum(0).tolist()
     for count, probability in zip(counts, (0.8, 0.2, 0.5), strict=True):
-        assert abs(count - rows * probability) < 5 * math.sqrt(rows * probability * (1 - probability))
+        assert abs(count - rows * probability) < 5 * math.sqrt(
+            rows * probability * (1 - probability)
+        )
 
 
 # By tenths of the ranks of 1,000: the mean of density − ε + 2ε (r − 1)/999 over r = 100 i + 1 …
@@ -96,7 +98,7 @@ def test_an_epsilon_that_leaves_zero_to_one_is_refused(density: float, epsilon: 
         Della(weight=(1.0,), density=(density,), epsilon=(epsilon,))
 
 
-# Sizes that differ only in what 32 − 3 bits leave out count as equal, so numbers here have few bits.
+# Sizes that differ only in their last bits count as equal, so numbers here have few bits.
 @settings(deadline=None, max_examples=40)
 @given(arrays.arrays(np.int8, (3, 7), elements=st.integers(-4, 4)))
 def test_columns_come_by_size_and_of_equal_sizes_the_leftmost_first(sizes: np.ndarray) -> None:

@@ -54,7 +54,7 @@ def test_block_sizes_do_not_show(setting: Setting) -> None:
 def test_block_sizes_do_not_show_in_a_tensor_of_more_than_a_chunk(setting: Setting) -> None:
     tensor = streamed(setting, (1101, 1001))
     assert tensor.entries > CHUNK
-    at_once, *others = in_blocks(setting, tensor, CHUNK, 10**6, 77_777)
+    at_once, *others = in_blocks(setting, tensor, CHUNK, 10**6, 177_777)
     assert all(torch.equal(other, at_once) for other in others)
 
 

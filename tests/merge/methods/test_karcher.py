@@ -22,6 +22,12 @@ def test_on_a_circle_it_is_the_mean_angle() -> None:
     assert torch.allclose(result, at(40), atol=1e-6)
 
 
+# The sum of the directions, (1, 0.34730), is at 19.15°; the pulls (−19.15° − 9.15° + 150.85°)/3 =
+# 40.85° are the whole way from there to the mean angle (0° + 10° + 170°)/3.
+def test_on_a_circle_one_step_arrives() -> None:
+    assert torch.allclose(merged(Karcher(max_iter=1), [at(0), at(10), at(170)]), at(60), atol=1e-6)
+
+
 # Without a step it is the direction of the sum (1 + cos 30°, sin 30° + 1) = (1.86603, 1.5):
 # atan(1.5/1.86603) = 38.794°.
 def test_without_a_step_it_is_the_direction_of_the_sum() -> None:

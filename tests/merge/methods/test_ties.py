@@ -38,8 +38,8 @@ def test_weights_count_in_the_vote_and_in_the_mean() -> None:
     assert merged(method, [FIRST, SECOND], ZERO).tolist() == [8.0, -9.0, 6.0, 0.0]
 
 
-# weight −1 turns the second into (0, 5, −3, 0): the sums (4, 2, −3, 0) elect +, +, −, +; what agrees
-# is 4, 5, −3, each divided by its own weight: 4/1, 5/−1, −3/−1
+# weight −1 turns the second into (0, 5, −3, 0): the sums (4, 2, −3, 0) elect +, +, −, +; what
+# agrees is 4, 5, −3, each divided by its own weight: 4/1, 5/−1, −3/−1
 def test_a_negative_weight_votes_the_other_way() -> None:
     method = ties(weight=(1, -1), density=(0.5, 0.5))
     assert merged(method, [FIRST, SECOND], ZERO).tolist() == [4.0, -5.0, 3.0, 0.0]
