@@ -71,7 +71,7 @@ def test_slices_and_transforms_are_told(tmp_path: Path) -> None:
         "merge_method: strip\nbase_model: base\nslices:\n- sources:\n"
         + pair % (0, 4, 0, 4) + "- sources:\n" + pair % (4, 6, 2, 4)
         + "parameters: {weight: 1, side: row, rank: 8, strength: 0.5, subspace: random}\n"
-        "output: adapter\nout_dtype: bfloat16\n"
+        "out_dtype: bfloat16\n"
     )  # fmt: skip
     done = runner.invoke(app, ["recipe", "check", str(file)])
     assert done.stdout.splitlines()[1:] == [
@@ -82,7 +82,7 @@ def test_slices_and_transforms_are_told(tmp_path: Path) -> None:
         "              0–3 of base 0–3, t 0–3",
         "              4–5 of base 4–5, t 2–3",
         "  transforms  strip row of random subspaces, rank 8, strength 0.5",
-        "  written     bfloat16, as an adapter",
+        "  written     bfloat16",
     ]
 
 
@@ -101,8 +101,11 @@ def test_every_recipe_of_a_file_is_checked(tmp_path: Path) -> None:
     assert f"{file}:8: dytpe: unknown key" in done.stderr
 
 
-def test_what_cannot_become_an_adapter_is_told(tmp_path: Path) -> None:
+def test_an_adapter_is_told_and_what_cannot_become_one(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
+    file.write_text(f"{GOOD}base_model: c\noutput: adapter\n")
+    done = runner.invoke(app, ["recipe", "check", str(file)])
+    assert done.stdout.endswith("  written     as the sources, as an adapter\n"), done.output
     file.write_text(GOOD.replace("linear", "karcher").replace(": {weight: 1}", ": {}")
                     + "output: adapter\n")  # fmt: skip
     done = runner.invoke(app, ["recipe", "check", str(file)])

@@ -79,6 +79,16 @@ def test_parameters_of_other_methods_are_left_over_and_warned_of() -> None:
     )
 
 
+def test_of_the_short_form_of_strip_what_is_misspelt_is_told_before_what_is_missing() -> None:
+    head = HEAD.replace("task_arithmetic", "strip") + MODELS
+    with pytest.raises(RecipeError, match=r"r.yaml:6: parameters.tagret: .*'target'"):
+        parse_recipe(head + "parameters: {tagret: 0}\n", "r.yaml")
+    text = head + "parameters: {target: 0, sied: row}\n"
+    assert parse_recipe(text, "r.yaml", lenient=True).warnings == (
+        "r.yaml:6: parameters.sied: unknown key; did you mean 'side'?; ignored",
+    )
+
+
 # --- YAML ---
 
 

@@ -9,6 +9,9 @@ _LAYER = re.compile(
 _ONLY_STACK = {None, "model", "transformer", "gpt_neox", "model.decoder", "model.language_model"}
 """Prefixes of the language model's own layers; any other (a vision tower's) stays in the module."""
 _EXPERT = re.compile(r"\bexperts\.(\d+)\.")
+_COMPUTED = re.compile(
+    r"(?:^|\.)(?:rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)$"
+)
 
 
 @dataclass(frozen=True)
@@ -62,3 +65,9 @@ def place_of(name: str) -> Place:
         _EXPERT.sub("experts.", module),
         int(expert[1]) if expert else None,
     )
+
+
+def is_computed(name: str) -> bool:
+    """Whether models compute the tensor by themselves and load it from no checkpoint: rotary
+    frequencies and the like, which older checkpoints hold and newer ones do not."""
+    return _COMPUTED.search(name) is not None

@@ -12,9 +12,15 @@ from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
 from weightlens.checkpoint.names import Layered, layered
 from weightlens.checkpoint.read import TIED, Weights
-from weightlens.checkpoint.remote import RemoteWeights
 from weightlens.checkpoint.selection import Selection
 from weightlens.errors import ShapeMismatch, TensorMissing
+from weightlens.merge.agreement import (
+    Side,
+    check_outside,
+    check_parts,
+    check_whole,
+    parameters,
+)
 from weightlens.merge.grouping import Group, Use
 from weightlens.merge.method import MergeMethod
 from weightlens.merge.recipe import Embeddings
@@ -105,11 +111,11 @@ class JobMaker:
     def _whole(self, group: Group) -> Iterator[Job]:
         reference = self._reference(group)
         depth: dict[str, int] = {}
-        for name in reference.infos:
+        for name in parameters(reference):
             at = layered(name)
             if at:
                 depth[at.before] = max(depth.get(at.before, 0), at.layer + 1)
-        for name in reference.infos:
+        for name in parameters(reference):
             at = layered(name)
             t = 0.0 if at is None else _height(at.layer, depth[at.before])
             yield self._job(group, name, [name] * len(group.sources), name, t)
@@ -117,14 +123,14 @@ class JobMaker:
     def _stacked(self, groups: Sequence[Group]) -> Iterator[Job]:
         """What comes before the layers from the first slice, what comes after from the last."""
         first, last = self._reference(groups[0]), self._reference(groups[-1])
-        for name in first.infos:
+        for name in parameters(first):
             if layered(name) is None and _is_before(name):
                 yield self._job(groups[0], name, [name] * len(groups[0].sources), name, 0.0)
         offset = 0
         for group in groups:
             yield from self._slice(group, offset)
             offset += group.layers or 0
-        for name in last.infos:
+        for name in parameters(last):
             if layered(name) is None and not _is_before(name):
                 yield self._job(groups[-1], name, [name] * len(groups[-1].sources), name, 0.0)
 
@@ -238,41 +244,30 @@ class JobMaker:
 
 
 def check_sources(resolution: Resolution, sources: Mapping[str, Source]) -> None:
-    """Raises where a source has tensors that the reference lacks, or an adapter does not fit.
+    """Raises where sources do not hold the same tensors, or an adapter does not fit.
 
     TensorMissing, ShapeMismatch, AdapterMismatch.
     """
-    for group in resolution.groups:
+    sides = {name: Side(source.label, source.weights) for name, source in sources.items()}
+    groups = resolution.groups
+    for group in groups:
+        lead = sides[(group.base or group.sources[0]).model]
         for use in group.sources:
             source = sources[use.model]
             source.model.adapters.check_fits(source.weights)
-            lead = sources[(group.base or group.sources[0]).model]
             if use.layers is None:
-                _check_extra(lead, source)
-
-
-def _check_extra(lead: Source, source: Source) -> None:
-    for name in source.weights.infos:
-        if name not in lead.weights.infos and name not in TIED:
-            raise TensorMissing(f"{name} is in {source.label} but not in {lead.label}")
-    for head, embedding in TIED.items():
-        theirs = source.weights
-        yet_to_come = isinstance(theirs, RemoteWeights)
-        if yet_to_come or head not in theirs.infos or head in lead.weights.infos:
-            continue
-        same = embedding in theirs.infos and torch.equal(
-            theirs.stored(head), theirs.stored(embedding)
-        )
-        if not same:
-            raise TensorMissing(
-                f"{head} of {source.label} differs from its embeddings, but {lead.label} "
-                "ties the two: the merge would lose it; use an untied base"
-            )
+                check_whole(lead, sides[use.model])
+                continue
+            check_parts(lead, sides[use.model])
+            if group in (groups[0], groups[-1]):
+                check_outside(lead, sides[use.model])
+        if group.layers is not None:
+            check_parts(sides[(groups[0].base or groups[0].sources[0]).model], lead)
 
 
 def _by_layer(weights: Weights) -> dict[int, list[Layered]]:
     found: dict[int, list[Layered]] = {}
-    for name in weights.infos:
+    for name in parameters(weights):
         at = layered(name)
         if at is not None:
             found.setdefault(at.layer, []).append(at)

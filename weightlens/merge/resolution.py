@@ -161,7 +161,7 @@ def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
     transforms = [entry.strip for entry in recipe.transforms]
     further: tuple[str, ...] = ()
     if short_form:
-        transforms.insert(0, _short_strip(recipe, written))
+        transforms.insert(0, _short_strip(recipe, kind, complaints))
         further = tuple(Strip.model_fields)
         kept = {k: v for k, v in recipe.parameters.items() if k not in Strip.model_fields}
         recipe = recipe.model_copy(update={"parameters": kept})
@@ -179,13 +179,20 @@ def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
                       warnings=tuple(dict.fromkeys(complaints.warnings)))  # fmt: skip
 
 
-def _short_strip(recipe: Recipe, written: Written) -> Strip:
-    """The transform of `merge_method: strip`, from the recipe's own parameters."""
+def _short_strip(recipe: Recipe, kind: type[MergeMethod], complaints: Complaints) -> Strip:
+    """The transform of `merge_method: strip`, from the recipe's own parameters. What is misspelt is
+    told before what is missing for it."""
+    known = [*parameters_of(kind), *Strip.model_fields]
+    for key in recipe.parameters:
+        if key not in known:
+            _complain_of_name(("parameters", key), key, known, complaints)
     own = {k: v for k, v in recipe.parameters.items() if k in Strip.model_fields}
     try:
         return Strip.model_validate(own)
     except ValidationError as error:
-        raise written.complaint(error, Strip, lambda place: ("parameters", *place)) from error
+        raise complaints.written.complaint(
+            error, Strip, lambda place: ("parameters", *place)
+        ) from error
 
 
 def _check_parameters(

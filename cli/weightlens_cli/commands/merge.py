@@ -8,6 +8,7 @@ import typer
 
 from weightlens_cli import screen
 from weightlens_cli.caching import NoCache, chosen_cache
+from weightlens_cli.memory import reuse_freed_memory
 
 if TYPE_CHECKING:
     from weightlens.merge.preparing import Engine
@@ -93,6 +94,7 @@ def merge(
         return
     if out is None:
         raise OutputError("OUT is missing: name a folder for the merge, or use --dry-run")
+    reuse_freed_memory()
     with screen.bytes_bar() as bar:
         task = bar.add_task("merging", total=None)
         report = run_merge(

@@ -1,0 +1,76 @@
+"""Sources that do not hold the same tensors: nothing is lost in silence."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from weightlens.errors import TensorMissing
+from weightlens.merge.engine import merge_state_dicts
+from weightlens.merge.resolution import parse_recipe
+
+MODELS = "models: [{model: a}, {model: b}]\nparameters: {weight: 1}\n"
+PAIR = "[{model: a, layer_range: [0, 2]}, {model: b, layer_range: [0, 2]}]"
+MERGED = f"merge_method: linear\nslices:\n- sources: {PAIR}\nparameters: {{weight: 1}}\n"
+STACKED = (
+    "merge_method: passthrough\nslices:\n- sources: [{model: a, layer_range: [0, 2]}]\n"
+    "- sources: [{model: b, layer_range: [1, 2]}]\n- sources: [{model: a, layer_range: [1, 2]}]\n"
+)
+WHOLE = "merge_method: linear\n" + MODELS
+
+
+def model(**more: float) -> dict[str, Tensor]:
+    """Two layers; `more` gives names, with __ for a dot, and values."""
+    names = [f"model.layers.{i}.attn.weight" for i in range(2)]
+    every = ["model.embed_tokens.weight", *names, "lm_head.weight"]
+    tensors = {name: torch.ones(2, 2) for name in every}
+    return tensors | {name.replace("__", "."): torch.full((2,), v) for name, v in more.items()}
+
+
+def merged(text: str, a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, Tensor]:
+    found, _ = merge_state_dicts(parse_recipe(text), {"a": a, "b": b})
+    return found
+
+
+OLD = {
+    "model__layers__0__self_attn__rotary_emb__inv_freq": 1.0,
+    "model__layers__1__self_attn__rotary_emb__inv_freq": 1.0,
+    "model__rotary_emb__inv_freq": 1.0,
+}
+
+
+@pytest.mark.parametrize("text", [WHOLE, MERGED, STACKED])
+@pytest.mark.parametrize(("a", "b"), [(OLD, {}), ({}, OLD), (OLD, OLD)])
+def test_what_models_compute_is_left_out_whoever_has_it(
+    text: str, a: dict[str, float], b: dict[str, float]
+) -> None:
+    """As in mergekit; checkpoints of Llama 2 have it or not, as old as they are."""
+    found = merged(text, model(**a), model(**b))
+    assert len(found) == (6 if text == STACKED else 4)
+    assert not any("inv_freq" in name for name in found)
+
+
+@pytest.mark.parametrize("text", [WHOLE, MERGED, STACKED])
+def test_a_tensor_that_only_one_has_is_an_error(text: str) -> None:
+    more = model(model__layers__1__attn__bias=1.0)
+    for a, b, having, lacking in ((model(), more, "b", "a"), (more, model(), "a", "b")):
+        with pytest.raises(TensorMissing, match=r"attn.bias") as caught:
+            merged(text, a, b)
+        assert having in str(caught.value) and lacking in str(caught.value)
+
+
+def test_a_tensor_of_only_one_that_no_slice_takes_is_none() -> None:
+    """The middle slice gives layers alone."""
+    found = merged(STACKED, model(), model(model__extra__weight=1.0))
+    assert "model.extra.weight" not in found
+    with pytest.raises(TensorMissing, match=r"model.extra.weight is in b but not in a"):
+        merged(MERGED, model(), model(model__extra__weight=1.0))
+
+
+def test_an_output_layer_of_its_own_beside_tied_ones_is_an_error() -> None:
+    tied = {name: tensor for name, tensor in model().items() if name != "lm_head.weight"}
+    assert "lm_head.weight" not in merged(MERGED, tied, model())
+    own = model() | {"lm_head.weight": torch.zeros(2, 2)}
+    for text in (WHOLE, MERGED):
+        with pytest.raises(TensorMissing, match=r"lm_head.weight of b differs"):
+            merged(text, tied, own)
+    assert torch.equal(merged(MERGED, own, tied)["lm_head.weight"], torch.full((2, 2), 0.5))
