@@ -3,13 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 
 def console() -> "Console":
@@ -30,50 +30,35 @@ def _piped() -> "type[Console]":
     return Piped
 
 
-@contextmanager
-def progress_bar() -> Iterator["Progress"]:
-    """A bar on standard error; silent where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def progress_bar() -> "AbstractContextManager[Progress]":
+    """A bar on standard error with how many are done; silent where that is no terminal."""
+    from rich.progress import MofNCompleteColumn
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True,
-                  disable=not sys.stderr.isatty()) as bar:  # fmt: skip
-        yield bar
+    return _bar(MofNCompleteColumn())
 
 
-@contextmanager
-def bytes_bar() -> Iterator["Progress"]:
+def bytes_bar() -> "AbstractContextManager[Progress]":
     """The same for bytes: how many of how many, and how many in a second."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    return _bar(DownloadColumn(), TransferSpeedColumn())
+
+
+@contextmanager
+def _bar(*counts: "ProgressColumn") -> Iterator["Progress"]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        DownloadColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
-        TransferSpeedColumn,
     )
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *counts,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -119,7 +119,8 @@ def test_linear_with_an_adapter_is_mergekits_own_and_warnings_come_back(
     out.mkdir(parents=True)
     models = {"org/full": str(folders.full), "org/base+org/lora": tuned}
     warnings = run_mergekit(recipe(*models), out, models=models)
-    (warning,) = warnings
+    # what transformers and peft say below it depends on the machine
+    (warning,) = (line for line in warnings if line.startswith("mergekit: "))
     assert warning.startswith("mergekit: Failed to copy tokenizer. The merge was still successful")
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     cache = str(tmp_path / "cache")
@@ -146,19 +147,22 @@ def test_methods_of_other_packages_run(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "their_package.py").write_text(
+        "import logging\n"
         "import torch\n"
         "from mergekit.merge_methods import TensorGroup, merge_method, register\n\n"
         "@merge_method(name='largest')\n"
         "def largest(group: TensorGroup) -> torch.Tensor:\n"
         "    return torch.stack(group.tensors).amax(0)\n\n"
         "register(largest)\n"
+        "logging.getLogger('their_package.methods').warning('not for\\nproduction')\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     out = tmp_path / "out"
     out.mkdir()
     models = {"a": str(folders.base), "b": str(folders.full)}
     text = recipe("a", "b", method="largest")
-    run_mergekit(text, out, models=models, plugins=["their_package"])
+    warnings = run_mergekit(text, out, models=models, plugins=["their_package"])
+    assert "their_package: not for production" in warnings
     base, full = (load_file(f / "model.safetensors") for f in (folders.base, folders.full))
     for name, tensor in load_file(out / "model.safetensors").items():
         assert torch.equal(tensor, torch.maximum(base[name], full[name]))

@@ -6,12 +6,9 @@ reported on the test split, which nothing else sees.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-
-import torch
 
 from weightlens.checkpoint.write import check_output
 from weightlens.evaluate.builtin import REASONING, SUITE
@@ -23,6 +20,7 @@ from weightlens.experiment.matched import BATCH, WANTED, Bench, Matched, Variant
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import StripSummary, summarise_strips
+from weightlens.merge.work import single_threaded
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story
 from weightlens.report.story_page import write_story_page
@@ -63,7 +61,8 @@ def run_demo(
     check_output(out, overwrite=False)
     shutil.copytree(models, out / "models")
     steps = iter(range(_STEPS))
-    with _one_thread():
+    # models this small are slower on two threads, and on one results do not wander
+    with single_threaded():
         story = _measured(out, lambda step: progress(step, next(steps), _STEPS))
     (out / "demo.json").write_text(story.to_json(), encoding="utf-8")
     write_story_page(story, out / "demo.html")
@@ -101,17 +100,6 @@ def _measured(out: Path, tell: Callable[[str], None]) -> Story:
         control=control, chosen=chosen.name, recipe=recipe, strips=strips,
         seconds=time.monotonic() - began,
     )  # fmt: skip
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: models this small are slower on two, and results do not wander."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _model_row(name: str, models: Path) -> Row:

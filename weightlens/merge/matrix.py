@@ -17,7 +17,6 @@ from weightlens.merge.record import MatrixRecord, Sides, StripRecord
 from weightlens.merge.transforms import Strip
 from weightlens.merge.transforms.energies import Energies, energies_of, projected
 from weightlens.merge.transforms.strip import Stripped, chance_of, strip
-from weightlens.overlap.subspace import squared_norm
 from weightlens.spectral.basis import Factorisation, Subspace, random_subspace
 from weightlens.spectral.rank import SubspaceSize
 
@@ -46,7 +45,6 @@ class MatrixSurgery:
         """Raises InputError where a rank exceeds the matrix."""
         self.name, self.base, self.transforms = name, base, transforms
         self._strips: list[StripRecord] = []
-        self._after: Sides | None = None
         try:
             # all vectors, always: the bytes of a merge must not depend on what the cache holds
             found = factorised(base, SubspaceSize(), whole=True, cache=cache)
@@ -83,7 +81,6 @@ class MatrixSurgery:
                 done = strip(delta, subspace, parameters)
             except ValueError as error:
                 raise InputError(f"{source}: {self.name.tensor}: {error}") from error
-        self._after = _shares(done.after if done else None)
         bound = subspace.angle_bound
         self._strips.append(
             StripRecord(
@@ -94,7 +91,7 @@ class MatrixSurgery:
                 angle_bound=bound if math.isfinite(bound) else None,
                 chance=_chance(subspace.rank, delta.shape),
                 before=_shares(done.before if done else None),
-                after=self._after,
+                after=_shares(done.after if done else None),
                 factor=done.factor if done else 1.0,
                 untouched=done.untouched if done else True,
                 delta_norm=math.sqrt(done.before.total) if done else 0.0,
@@ -102,21 +99,11 @@ class MatrixSurgery:
         )
         return done.delta if done else delta
 
-    def record(
-        self,
-        merged: Float[Tensor, "m n"],
-        written: Float[Tensor, "m n"],
-        *,
-        scaled_only: bool = False,
-    ) -> MatrixRecord:
-        """Closes the matrix: the merged delta in float32, and the delta that the file will hold.
-
-        scaled_only: the merged delta is the last one stripped times a number, and lies like it.
-        """
-        last, norm = self._subspaces[-1], math.sqrt(squared_norm(merged))
-        sides = self._after if scaled_only else _shares(projected(merged, last).energies)
-        after = _shares(projected(written, last).energies)
-        return self._closed(norm, sides if norm else None, after)
+    def record(self, merged: Float[Tensor, "m n"], written: Float[Tensor, "m n"]) -> MatrixRecord:
+        """Closes the matrix: the merged delta in float32, and the delta that the file will hold,
+        both measured anew."""
+        lies, will = (projected(d, self._subspaces[-1]).energies for d in (merged, written))
+        return self._closed(math.sqrt(lies.total), _shares(lies), _shares(will))
 
     def record_of(self, merged: Factored, written: Factored) -> MatrixRecord:
         """The same of deltas in factors, which are not multiplied out."""

@@ -54,7 +54,8 @@ def run_mergekit(
     plugins: Sequence[str] = (),
     progress: Progress = lambda done, total, tensor: None,
 ) -> tuple[str, ...]:
-    """Runs a recipe with mergekit's engine into a folder that exists; returns what it warned of.
+    """Runs a recipe with mergekit's engine into a folder that exists; returns what it warned of,
+    and what the packages below it did, each after its name.
 
     models: where each model that the recipe names lies, FOLDER or FOLDER+ADAPTER, by the name as
     written. allow_crimes: architectures may differ. truncate_embeddings: rows beyond the smallest
@@ -232,7 +233,7 @@ def _run(job: Mapping[str, Any], models: Mapping[str, str], progress: Progress) 
             for line in process.stdout:
                 fact = json.loads(line)
                 if "warning" in fact:
-                    warnings[f"mergekit: {_as_written(fact['warning'], models)}"] = None
+                    warnings[f"{fact['by']}: {_as_written(fact['warning'], models)}"] = None
                 elif "error" in fact:
                     message = f"{_as_written(fact['message'], models)} ({_HINT})"
                     failure = getattr(errors, fact["error"])(message)

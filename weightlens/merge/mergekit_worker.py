@@ -117,7 +117,7 @@ class _Executing:
 
 
 class _Warnings(logging.Handler):
-    """Tells of what is logged as a warning or an error."""
+    """Tells of what is logged as a warning or an error, and by which package."""
 
     def __init__(self, tell: Tell) -> None:
         super().__init__(logging.WARNING)
@@ -127,7 +127,9 @@ class _Warnings(logging.Handler):
         """One line, with the exception's own text."""
         cause = record.exc_info[1] if record.exc_info else None
         text = record.getMessage() + (f" ({cause})" if cause else "")
-        self._tell(warning=" ".join(text.split()))
+        package = record.name.partition(".")[0]
+        by = "mergekit" if package == "root" else package  # mergekit logs some to the root
+        self._tell(warning=" ".join(text.split()), by=by)
 
 
 def as_ours(error: Exception) -> WeightlensError:

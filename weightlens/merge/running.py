@@ -15,7 +15,6 @@ from weightlens.factors import FactorCache
 from weightlens.merge.incoming import Incoming, whole
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
-from weightlens.merge.methods.task_arithmetic import TaskArithmetic
 from weightlens.merge.plan import Plan
 from weightlens.merge.record import MatrixRecord
 from weightlens.merge.streaming import CHUNK, Held, Key, Streamed
@@ -165,14 +164,10 @@ class Run:
         written: Shaped[Tensor, "*shape"],
     ) -> None:
         rounded = written.float() - base
-        # a weighted sum of one source is that source times a number
-        scaled_only = len(job.inputs) == 1 and isinstance(job.method, TaskArithmetic)
         if base.ndim == 2:
             merged, rounded = merged.unsqueeze(0), rounded.unsqueeze(0)
         self._records[job.name] = [
-            surgery.record(
-                _oriented(job, delta), _oriented(job, as_written), scaled_only=scaled_only
-            )
+            surgery.record(_oriented(job, delta), _oriented(job, as_written))
             for surgery, delta, as_written in zip(surgeries, merged, rounded, strict=True)
         ]
 

@@ -29,7 +29,7 @@ def findings(story: Story) -> Iterator[str]:
     for strip in story.strips:
         yield (
             f"The written merge: {strip.side} overlap {strip.before:.3f} before the strip, "
-            f"{strip.after:.1e} after it, {strip.written:.1e} as written, after rounding to "
+            f"{strip.merged:.1e} after it, {strip.written:.1e} as written, after rounding to "
             f"bfloat16; chance is {strip.chance:.3f}."
         )
 
