@@ -1,7 +1,7 @@
 """What the evaluator asks: questions, and what each of the answers to them is worth."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
@@ -13,14 +13,48 @@ class Question:
 
     id: unique within its task and stable between versions.
     prompt: what the user says.
-    reference: the right answer, after thinking.
+    reference: the right answer, after thinking; empty where there is none.
     thought: a derivation of the reference, for training; never shown to a model under test.
+    group: the part of the task that is reported apart, such as safe or unsafe; empty for none.
+    fields: what the scorer needs besides, by name (tests, entry point, choices).
     """
 
     id: str
     prompt: str
     reference: str
     thought: str = ""
+    group: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one answer is worth.
+
+    value: between 0 and 1. extracted: the part of the answer that was judged, None where the
+    answer holds none. outcome: in a few words what happened (refused, timed out, …), for reading.
+    """
+
+    value: float
+    extracted: str | None = None
+    outcome: str = ""
+
+
+Scorer = Callable[[Question, str], Verdict]
+"""The verdict on one answer, thinking stripped, to one question."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn.
+
+    max_new_tokens: generation stops there; an answer cut off by it counts as truncated.
+    temperature: 0 is greedy. top_p: tokens beyond this share of the probability are never drawn.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -28,15 +62,17 @@ class Task:
     """A set of questions with a verdict.
 
     questions: makes the first `limit` questions of a split, always the same ones.
-    verdict: the value of one answer (thinking stripped) to one question, between 0 and 1.
-    max_new_tokens: generation stops there; an answer cut off by it counts as truncated.
+    score: the verdict on an answer. draws: answers asked for each question.
     higher_is_better: False for over-refusal and its like.
+    private: questions and answers never leave memory; records hold their hashes.
     """
 
     name: str
     version: int
     metric: str
     questions: Callable[[Split, int | None], list[Question]]
-    verdict: Callable[[Question, str], float]
-    max_new_tokens: int
+    score: Scorer
+    sampling: Sampling
+    draws: int = 1
     higher_is_better: bool = True
+    private: bool = False
