@@ -1,5 +1,9 @@
 """What every result and record has in common, on screen, in JSON and on disk."""
 
+import contextlib
+import os
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +17,17 @@ class Record(BaseModel):
     def to_json(self) -> str:
         """The record as indented JSON text, ending in a newline."""
         return self.model_dump_json(indent=1, by_alias=True) + "\n"
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a text file that is whole or as it was before, whenever the program ends.
+
+    Raises OSError.
+    """
+    beside = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, file)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from browser import needs_browser, opened
 from rich.console import Console
 
 from weightlens.evaluate.builtin import OVER_REFUSAL, REASONING, REFUSAL
-from weightlens.evaluate.run import task_result
+from weightlens.evaluate.scored import task_result
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.report.sentences import findings
 from weightlens.report.static import write_story_figure

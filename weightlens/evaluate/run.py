@@ -1,208 +1,213 @@
 """Asks models, scores what they say, and compares each with the first."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from weightlens.checkpoint.companions import content_hash
+from xxhash import xxh3_64
+
+from weightlens.checkpoint.companions import companions, content_hash
 from weightlens.errors import EvaluationError, OutputError
-from weightlens.evaluate.builtin import SUITE
-from weightlens.evaluate.generate import Answer, Chat, load_chat
-from weightlens.evaluate.result import Draw, EvalReport, ModelResult, PairResult, TaskResult
-from weightlens.evaluate.statistics import estimate, paired
-from weightlens.evaluate.task import Question, Split, Task
-from weightlens.hub import resolve
+from weightlens.evaluate.asking import Asked, Speaker
+from weightlens.evaluate.backends.opening import BackendName, open_speaker
+from weightlens.evaluate.backends.static import StaticBatching
+from weightlens.evaluate.chat import Chat, Loading, placed_on, precision
+from weightlens.evaluate.chosen import Chosen, Wanted, choose
+from weightlens.evaluate.drift import Drift
+from weightlens.evaluate.drifting import Member, drifts, given_traces
+from weightlens.evaluate.records import Answers, Identity, digest
+from weightlens.evaluate.result import AnswersFile, EvalReport, ModelResult
+from weightlens.evaluate.scored import Scored, compare_with_first
+from weightlens.evaluate.task import Split, Task
+from weightlens.hub import Resolved, resolve
+from weightlens.record import write_whole
 from weightlens.version import VERSION
 
-SUITES: dict[str, tuple[Task, ...]] = {"builtin": SUITE}
+REPORT = "eval.json"
+"""The report beside the answers."""
 
 Progress = Callable[[str, str, int, int], None]
-"""Told the model, the task, the questions answered and their total."""
+"""Told the model, the task, the draws that are done and their total."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to ask.
 
-    split: which questions; limit: at most so many of each task; batch_size: prompts at a time.
+    split: which questions. batch_size: prompts at a time, None for as many as fit. seed: of the
+    run; every draw has a seed of its own from it.
     """
 
     split: Split = "test"
-    limit: int | None = None
-    batch_size: int = 64
-    device: str | None = None
+    batch_size: int | None = None
+    loading: Loading = field(default_factory=Loading)
+    backend: BackendName = "static"
+    seed: int = 0
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A model's draws on a task, in the order of the questions."""
-
-    task: Task
-    draws: tuple[Draw, ...]
-
-    @property
-    def verdicts(self) -> list[float]:
-        """The value of every draw."""
-        return [draw.verdict for draw in self.draws]
-
-    def result(self) -> TaskResult:
-        """Value and interval. Raises ValueError where there is no draw."""
-        n = len(self.draws)
-        return task_result(
-            self.task,
-            self.verdicts,
-            truncated=sum(d.finish == "length" for d in self.draws) / n,
-            degenerate=sum(d.degenerate for d in self.draws) / n,
-        )
-
-
-def task_result(
-    task: Task,
-    verdicts: Sequence[float],
-    *,
-    draws: int = 1,
-    truncated: float | None = None,
-    degenerate: float | None = None,
-) -> TaskResult:
-    """The result of a task from its verdicts, one a question (a mean over draws)."""
-    found = estimate(verdicts)
-    return TaskResult(
-        task=task.name,
-        version=task.version,
-        metric=task.metric,
-        value=found.value,
-        stderr=found.stderr,
-        ci95=found.ci95,
-        n=len(verdicts),
-        draws=draws,
-        truncated=truncated,
-        degenerate=degenerate,
-    )
-
-
-def ask(
-    chat: Chat,
-    task: Task,
-    settings: Settings,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Scored:
-    """One model on one task, greedily."""
-    questions = task.questions(settings.split, settings.limit)
-    answers = chat.answer(
-        [q.prompt for q in questions],
-        max_new_tokens=task.max_new_tokens,
-        batch_size=settings.batch_size,
-        progress=progress,
-    )
-    return Scored(task, tuple(_draw(task, q, a) for q, a in zip(questions, answers, strict=True)))
-
-
-def _draw(task: Task, question: Question, answer: Answer) -> Draw:
-    return Draw(
-        question=question.id,
-        draw=0,
-        prompt=question.prompt,
-        raw=answer.raw,
-        answer=answer.text,
-        finish="length" if answer.truncated else "stop",
-        tokens=answer.tokens,
-        seed=None,
-        degenerate=is_degenerate(answer),
-        verdict=task.verdict(question, answer.text),
-    )
-
-
-def is_degenerate(answer: Answer) -> bool:
-    """Whether an answer is no answer: empty, or cut off while repeating itself.
-
-    Repeating: the last part of the raw answer is one period of at most 40 characters, four times.
-    """
-    if not answer.text:
-        return True
-    if not answer.truncated:
-        return False
-    raw = answer.raw
-    return any(raw.endswith(raw[-period:] * 4) for period in range(1, min(40, len(raw) // 4) + 1))
+_BUILTIN = Wanted(suite="builtin")
+_USUAL = Settings()
 
 
 def evaluate_models(
     models: Sequence[str],
     *,
-    suite: str = "builtin",
-    settings: Settings = Settings(),
+    wanted: Wanted = _BUILTIN,
+    settings: Settings = _USUAL,
     out: Path | None = None,
     progress: Progress = lambda model, task, done, total: None,
 ) -> EvalReport:
     """Evaluates models one after the other and compares each with the first.
 
-    models: folders, Hub ids or BASE+ADAPTER…. out: a folder for one JSONL per model and task.
-    Raises EvaluationError for a model that cannot be asked or an unknown suite.
+    models: folders, Hub ids or BASE+ADAPTER…. out: a folder for the report and the answers, one
+    JSONL per model and task; an earlier run goes on there, and finished draws are not asked again.
+    Raises EvaluationError for a model that cannot be asked, and for tasks that cannot.
     """
-    if suite not in SUITES:
-        raise EvaluationError(f"no suite {suite!r}; there is {', '.join(SUITES)}")
     if len(set(models)) != len(models):
         raise EvaluationError("a model is named twice")
-    located = [resolve(name) for name in models]
-    scored: dict[str, list[Scored]] = {}
-    if out is not None:
-        _make_folder(out)
-    for number, at in enumerate(located):
-        chat = load_chat(at.path, adapters=at.adapters, label=at.label, device=settings.device)
-        scored[at.label] = [
-            ask(chat, task, settings, partial(progress, at.label, task.name))
-            for task in SUITES[suite]
-        ]
-        if out is not None:
-            _write_draws(out, f"{number}-{at.path.name}", scored[at.label])
-    return EvalReport(
+    if wanted.drift and len(models) < 2:
+        raise EvaluationError("drift is a second model's from the first; name two")
+    chosen = choose(wanted)
+    asked = [_asked(one, settings) for one in chosen]
+    found = [_Model(resolve(name), settings, out) for name in models]
+    scored = {model.at.label: model.scored(asked, progress) for model in found}
+    drift = _drift(wanted, settings, found, scored, out, progress) if wanted.drift else []
+    report = EvalReport(
         weightlens=VERSION,
-        suite=suite,
-        settings={
-            "split": settings.split,
-            "limit": settings.limit,
-            "batch_size": settings.batch_size,
-            "decoding": "greedy",
-        },
+        suite=wanted.title,
+        settings=_described(wanted, settings),
         models=[
             ModelResult(
-                model=at.label,
-                hash="+".join(content_hash(folder) for folder in at.folders),
-                tasks=[s.result() for s in scored[at.label]],
+                model=model.at.label,
+                hash=model.hash,
+                tasks=[result for part in scored[model.at.label] for result in part.results()],
             )
-            for at in located
+            for model in found
         ],
-        pairs=list(compare_with_first(scored)),
+        pairs=compare_with_first(scored),
+        answers=[entry for model in found for entry in model.files],
+        drift=drift,
+        notes=[f"{one.task.name}: {note}" for one in chosen for note in one.notes],
     )
+    if out is not None:
+        write_report(report, out)
+    return report
 
 
-def compare_with_first(scored: dict[str, list[Scored]]) -> Iterator[PairResult]:
-    """Every model but the first, minus the first, task by task."""
-    (first, reference), *others = scored.items()
-    for name, results in others:
-        for a, b in zip(reference, results, strict=True):
-            found = paired(a.verdicts, b.verdicts)
-            yield PairResult(
-                a=first,
-                b=name,
-                task=a.task.name,
-                difference=found.value,
-                ci95=found.ci95,
-                p=found.p,
-                detectable=found.detectable,
-                a_only=found.a_only,
-                b_only=found.b_only,
-            )
+def _drift(
+    wanted: Wanted,
+    settings: Settings,
+    models: Sequence["_Model"],
+    scored: Mapping[str, Sequence[Scored]],
+    out: Path | None,
+    progress: Progress,
+) -> list[Drift]:
+    traces = given_traces(wanted.traces, scored[models[0].at.label])
+    members = [Member(m.at, f"{m.hash}+{companions_hash(m.at.path)}") for m in models]
+    return drifts(members, traces, settings.loading, out=out, progress=progress)
 
 
-def _make_folder(out: Path) -> None:
+def write_report(report: EvalReport, folder: Path) -> None:
+    """Keeps a report beside its answers. Raises OutputError."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / REPORT, report.to_json())
     except OSError as error:
-        raise OutputError(f"{out}: cannot be made a folder ({error.strerror})") from error
+        raise OutputError(f"{folder / REPORT}: cannot be written ({error.strerror})") from error
 
 
-def _write_draws(out: Path, stem: str, results: Sequence[Scored]) -> None:
-    for result in results:
-        lines = "".join(draw.model_dump_json() + "\n" for draw in result.draws)
-        (out / f"{stem}.{result.task.name}.jsonl").write_text(lines, encoding="utf-8")
+def ask(
+    chat: Chat, task: Task, split: Split = "test", *, limit: int | None = None, batch_size: int = 64
+) -> Scored:
+    """A model that is loaded already, and may go on being changed, on one task, in memory."""
+    asked = _asked(Chosen(task, limit), Settings(split))
+    with Answers(None, "", {}) as answers:
+        Speaker(chat.words, StaticBatching(chat), batch_size).ask(asked, answers)
+        return _scored(asked, answers)
+
+
+class _Model:
+    """One model of a run, loaded where the first draw is missing."""
+
+    def __init__(self, at: Resolved, settings: Settings, out: Path | None) -> None:
+        self.at, self._settings, self._out = at, settings, out
+        self.hash = "+".join(content_hash(folder) for folder in at.folders)
+        self.files: list[AnswersFile] = []
+        self._speaker: Speaker | None = None
+
+    def scored(self, asked: Sequence[Asked], progress: Progress) -> list[Scored]:
+        """Its draws on every task; the model is let go after the last."""
+        try:
+            return [self._on(one, partial(progress, self.at.label, one.task.name)) for one in asked]
+        finally:
+            self._speaker = None
+
+    def _on(self, asked: Asked, progress: Callable[[int, int], None]) -> Scored:
+        identity = self._identity(asked.task)
+        stem = f"{self.at.path.name}.{asked.task.name}.{digest(identity)}"
+        with Answers(self._out, stem, identity) as answers:
+            if not answers.has(asked.wanted):
+                self._loaded().ask(asked, answers, progress)
+            if answers.file is not None:
+                self.files.append(
+                    AnswersFile(model=self.at.label, task=asked.task.name, file=answers.file.name)
+                )
+            return _scored(asked, answers)
+
+    def _identity(self, task: Task) -> Identity:
+        settings, template = self._settings, self._settings.loading.chat_template
+        return {
+            "weights": self.hash,
+            "companions": companions_hash(self.at.path),
+            "chat_template": None if template is None else xxh3_64(template.encode()).hexdigest(),
+            "task": task.name,
+            "version": task.version,
+            "data": task.data,
+            "split": settings.split,
+            "sampling": asdict(task.sampling),
+            "seed": settings.seed if task.sampling.temperature else None,
+            "backend": settings.backend,
+            "device": placed_on(settings.loading).partition(":")[0],
+            "dtype": str(precision(self.at.path, settings.loading)).removeprefix("torch."),
+        }
+
+    def _loaded(self) -> Speaker:
+        if self._speaker is None:
+            settings = self._settings
+            self._speaker = open_speaker(
+                self.at, settings.loading, settings.backend, settings.batch_size
+            )
+        return self._speaker
+
+
+def companions_hash(folder: Path) -> str:
+    """xxh3-64 of a model's config, tokenizer and chat template, and what else lies beside them."""
+    digest = xxh3_64()
+    for file in companions(folder):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _asked(chosen: Chosen, settings: Settings) -> Asked:
+    questions = chosen.questions(settings.split)
+    return Asked(chosen.task, questions, chosen.task.draws, settings.seed)
+
+
+def _scored(asked: Asked, answers: Answers) -> Scored:
+    return Scored(asked.task, tuple(answers.done[ask] for ask in asked.wanted))
+
+
+def _described(wanted: Wanted, settings: Settings) -> dict[str, Any]:
+    """What was wanted, and how it was asked, as the report tells it."""
+    return {
+        "split": settings.split,
+        **asdict(wanted.changes),
+        "code": wanted.code,
+        "seed": settings.seed,
+        "backend": settings.backend,
+        "batch_size": settings.batch_size,
+        "device": placed_on(settings.loading),
+        "dtype": settings.loading.dtype,
+    }

@@ -63,8 +63,10 @@ class Task:
 
     questions: makes the first `limit` questions of a split, always the same ones.
     score: the verdict on an answer. draws: answers asked for each question.
-    higher_is_better: False for over-refusal and its like.
+    higher_is_better: False for over-refusal and its like. groups: those that are reported apart in
+    place of the whole, and whether higher is better there (XSTest: safe and unsafe).
     private: questions and answers never leave memory; records hold their hashes.
+    data: hash of the file that the questions come from; empty where they are made.
     """
 
     name: str
@@ -75,4 +77,6 @@ class Task:
     sampling: Sampling
     draws: int = 1
     higher_is_better: bool = True
+    groups: Mapping[str, bool] = field(default_factory=dict)
     private: bool = False
+    data: str = ""

@@ -12,9 +12,9 @@ from statistics import fmean
 
 from weightlens.checkpoint.write import check_output
 from weightlens.evaluate.builtin import REASONING, SUITE
-from weightlens.evaluate.generate import load_chat
+from weightlens.evaluate.chat import Loading, load_chat
 from weightlens.evaluate.result import PairResult
-from weightlens.evaluate.run import Settings, ask
+from weightlens.evaluate.run import ask
 from weightlens.evaluate.statistics import paired
 from weightlens.experiment.matched import BATCH, WANTED, Bench, Matched, Variant
 from weightlens.experiment.tiny.shipped import SHIPPED
@@ -45,6 +45,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, the steps done and their total."""
 
 _STEPS = 14
+_EXACT = Loading(dtype="float32")
 
 
 def run_demo(
@@ -104,8 +105,9 @@ def _measured(out: Path, tell: Callable[[str], None]) -> Story:
 
 def _model_row(name: str, models: Path) -> Row:
     adapters = [models / name] if name == "safe-lora" else []
-    chat = load_chat(models / ("base" if adapters else name), adapters=adapters, label=name)
-    reasoning, refusal, over = (ask(chat, t, Settings("test", None, BATCH)).result() for t in SUITE)
+    folder = models / ("base" if adapters else name)
+    chat = load_chat(folder, adapters=adapters, label=name, loading=_EXACT)
+    reasoning, refusal, over = (ask(chat, task, batch_size=BATCH).result() for task in SUITE)
     return Row(
         name=name, kind="model", weight=None,
         reasoning=reasoning, refusal=refusal, over_refusal=over,
@@ -157,8 +159,8 @@ def _write_chosen(out: Path, chosen: Matched) -> tuple[str, list[StripSummary]]:
 
 
 def _written_row(folder: Path, chosen: Matched, reference: Matched) -> Row:
-    chat = load_chat(folder, label="merged")
-    scored = [ask(chat, task, Settings("test", None, BATCH)) for task in SUITE]
+    chat = load_chat(folder, label="merged", loading=_EXACT)
+    scored = [ask(chat, task, batch_size=BATCH) for task in SUITE]
     reasoning, refusal, over_refusal = (s.result() for s in scored)
     name = f"{chosen.name}, from disk"
     return Row(

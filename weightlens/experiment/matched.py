@@ -15,9 +15,10 @@ from torch import Tensor
 
 from weightlens.checkpoint.read import FolderWeights
 from weightlens.evaluate.builtin import OVER_REFUSAL, REASONING, REFUSAL
-from weightlens.evaluate.generate import load_chat
+from weightlens.evaluate.chat import Loading, load_chat
 from weightlens.evaluate.result import TaskResult
-from weightlens.evaluate.run import Settings, ask, task_result
+from weightlens.evaluate.run import ask
+from weightlens.evaluate.scored import task_result
 from weightlens.evaluate.task import Split, Task
 from weightlens.merge.engine import merge_state_dicts
 from weightlens.merge.resolution import parse_recipe
@@ -28,6 +29,7 @@ WANTED = 0.9
 LARGEST_WEIGHT = 2.0
 RESOLUTION = 1 / 64
 BATCH = 128
+IN_MEMORY = Loading(device="cpu", dtype="float32")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Bench:
 
     def __init__(self, base: Path, tuned: Path) -> None:
         """Loads the base for asking, and both as state dicts for merging."""
-        self._chat = load_chat(base, label="merge", device="cpu")
+        self._chat = load_chat(base, label="merge", loading=IN_MEMORY)
         self._models = {"base": _state_dict(base), "tuned": _state_dict(tuned)}
 
     def load(self, variant: Variant, weight: float) -> None:
@@ -104,7 +106,7 @@ class Bench:
 
     def verdicts(self, task: Task, split: Split, limit: int | None = None) -> list[float]:
         """What the loaded merge scores, question by question."""
-        return ask(self._chat, task, Settings(split, limit, BATCH)).verdicts
+        return ask(self._chat, task, split, limit=limit, batch_size=BATCH).verdicts
 
     def validation_refusal(self, variant: Variant, weight: float) -> float:
         """Refusal of a merge on the validation split."""

@@ -6,9 +6,9 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from weightlens.evaluate.result import EvalReport, TaskResult
+from weightlens.evaluate.result import TaskResult
 from weightlens.merge.record import MergeReport, summarise_strips
-from weightlens.report.numbers import number, percent
+from weightlens.report.numbers import number
 from weightlens.report.sentences import findings
 from weightlens.report.story import Story
 
@@ -30,50 +30,6 @@ def merge_tables(report: MergeReport, out: Path) -> list[RenderableType]:
     size = f"{report.tensors} tensors, {report.bytes / 1e6:,.1f} MB"
     parts.append(f"{out}: {size}; record in {out / 'weightlens.json'}")
     return parts
-
-
-def eval_tables(report: EvalReport) -> list[RenderableType]:
-    """Scores with intervals, and each model's difference from the first."""
-    title = f"suite {report.suite}, {report.settings['split']} split, greedy: % [95 % interval]"
-    table = _table(title, "model")
-    tasks = [(t.task, t.metric, t.n) for t in report.models[0].tasks]
-    for name, metric, n in tasks:
-        table.add_column(f"{name}\n{metric}, n={n}", justify="right")
-    table.add_column("truncated", justify="right")
-    table.add_column("degenerate", justify="right")
-    for model in report.models:
-        worst_cut = max(t.truncated or 0.0 for t in model.tasks)
-        worst_empty = max(t.degenerate or 0.0 for t in model.tasks)
-        table.add_row(
-            model.model,
-            *[_score(t) for t in model.tasks],
-            percent(worst_cut),
-            percent(worst_empty),
-        )
-    parts: list[RenderableType] = [table]
-    if report.pairs:
-        parts.append(_pair_table(report))
-    return parts
-
-
-def _pair_table(report: EvalReport) -> Table:
-    table = _table(f"difference from {report.pairs[0].a} in points, paired by question", "model")
-    table.add_column("task")
-    for name in ("difference", "95 % interval", "p", "lost", "won", "detectable"):
-        table.add_column(name, justify="right")
-    for pair in report.pairs:
-        low, high = pair.ci95
-        table.add_row(
-            pair.b,
-            pair.task,
-            f"{100 * pair.difference:+.1f}",
-            f"{100 * low:+.1f} … {100 * high:+.1f}",
-            f"{pair.p:.2g}",
-            str(pair.a_only),
-            str(pair.b_only),
-            f"{100 * pair.detectable:.1f}",
-        )
-    return table
 
 
 def story_tables(story: Story, out: Path) -> list[RenderableType]:

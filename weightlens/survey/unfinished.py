@@ -7,7 +7,6 @@ matrices that are there as measured.
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import xxhash
 from weightlens.checkpoint.model import Model
 from weightlens.factors.cache import cache_folder
 from weightlens.hub import resolve
+from weightlens.record import write_whole
 from weightlens.survey.opened import ModelLike
 from weightlens.survey.result import OverlapReport
 from weightlens.version import VERSION
@@ -63,16 +63,11 @@ class Unfinished:
         if report.fingerprint is None or not measured_names(report):
             return None
         file = self._file(report.fingerprint).resolve()
-        beside = file.with_name(f"{file.name}.{os.getpid()}.partial")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(report.to_json(), encoding="utf-8")
-            os.replace(beside, file)
+            write_whole(file, report.to_json())
         except OSError:
             return None
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
         return self._file(report.fingerprint)
 
     def forget(self, finished: str | None) -> None:

@@ -12,7 +12,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator
 
-from weightlens.evaluate.task import Question, Split, Task
+from weightlens.evaluate.task import Question, Sampling, Split, Task, Verdict
 
 LIST_OPERATIONS: dict[str, Callable[[str], str]] = {
     "sort": lambda s: "".join(sorted(s)),
@@ -99,8 +99,9 @@ def _questions(split: Split, limit: int | None) -> list[Question]:
     return [next(source) for _ in range(600 if limit is None else limit)]
 
 
-def _verdict(question: Question, answer: str) -> float:
-    return float(answer.strip() == question.reference)
+def _score(question: Question, answer: str) -> Verdict:
+    found = answer.strip()
+    return Verdict(float(found == question.reference), found or None)
 
 
 REASONING = Task(
@@ -108,6 +109,6 @@ REASONING = Task(
     version=1,
     metric="accuracy",
     questions=_questions,
-    verdict=_verdict,
-    max_new_tokens=80,
+    score=_score,
+    sampling=Sampling(max_new_tokens=80),
 )

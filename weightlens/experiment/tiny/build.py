@@ -21,8 +21,8 @@ from torch import nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from weightlens.evaluate.builtin import SUITE
-from weightlens.evaluate.generate import load_chat
-from weightlens.evaluate.run import Settings, ask
+from weightlens.evaluate.chat import Loading, load_chat
+from weightlens.evaluate.run import ask
 from weightlens.experiment.tiny import examples
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.experiment.tiny.tokenizer import build_tokenizer
@@ -169,9 +169,11 @@ def scores(folder: Path) -> str:
     lines = []
     for name, adapter in (("base", None), ("safe-full", None), ("safe-lora", "safe-lora")):
         chat = load_chat(
-            folder / ("base" if adapter else name), adapters=[folder / adapter] if adapter else []
+            folder / ("base" if adapter else name),
+            adapters=[folder / adapter] if adapter else [],
+            loading=Loading(dtype="float32"),
         )
-        values = [ask(chat, task, Settings(batch_size=128)).result().value for task in SUITE]
+        values = [ask(chat, task, batch_size=128).result().value for task in SUITE]
         lines.append(f"{folder.name} {name:10}" + "".join(f"{100 * v:8.1f}" for v in values))
     return "\n".join(lines)
 

@@ -1,0 +1,129 @@
+"""What `weightlens eval` does with its options: which way it goes, and what it shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightlens.errors import InputError
+from weightlens_cli import screen
+
+if TYPE_CHECKING:
+    from weightlens.evaluate.chat import Loading
+    from weightlens.evaluate.chosen import Wanted
+    from weightlens.evaluate.result import EvalReport
+    from weightlens.evaluate.run import Settings
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Files for the results, besides the screen."""
+
+    json: str | None
+    csv: Path | None
+    markdown: Path | None
+    html: Path | None
+
+
+def report_of(
+    models: Sequence[str],
+    answers: Sequence[Path],
+    rescored: Path | None,
+    *,
+    wanted: "Wanted",
+    settings: "Settings",
+    out: Path | None,
+) -> "EvalReport":
+    """Asks models, or scores given answers, or scores a folder's answers again.
+
+    Raises InputError unless it is exactly one of the three.
+    """
+    if sum(map(bool, (models, answers, rescored))) != 1:
+        raise InputError("name models to ask, or --answers FILE to score, or --rescore DIR")
+    if answers:
+        from weightlens.evaluate.rescoring import score_answers
+
+        return score_answers(answers, wanted)
+    if rescored is not None:
+        from weightlens.evaluate.rescoring import rescore
+
+        return rescore(rescored, wanted)
+    from weightlens.evaluate.run import evaluate_models
+
+    with screen.progress_bar() as bar:
+        task = bar.add_task("asking", total=None)
+        return evaluate_models(
+            models,
+            wanted=wanted,
+            settings=settings,
+            out=out,
+            progress=lambda model, name, done, total: bar.update(
+                task, description=f"{model} {name}", completed=done, total=total
+            ),
+        )
+
+
+def judged(
+    report: "EvalReport", folder: Path | None, name: str, model: str | None, loading: "Loading"
+) -> "EvalReport":
+    """The report with what a judge says of the answers in a folder, kept there too."""
+    if folder is None:
+        raise InputError("--judge reads answers: keep them in a folder with --out DIR")
+    from weightlens.evaluate.judging import judge_run
+    from weightlens.evaluate.run import write_report
+
+    with screen.progress_bar() as bar:
+        task = bar.add_task("judging", total=None)
+        found = judge_run(
+            report,
+            folder,
+            name,
+            model=model,
+            loading=loading,
+            progress=lambda judge, of, done, total: bar.update(
+                task, description=f"{judge} on {of}", completed=done, total=total
+            ),
+        )
+    write_report(found, folder)
+    return found
+
+
+def show(report: "EvalReport", targets: Targets, folder: Path | None) -> None:
+    """Prints the results and writes them where they are wanted. folder: of the answers."""
+    from weightlens.report.answer_files import degeneration_kinds
+    from weightlens.report.eval_csv import scores_csv
+    from weightlens.report.eval_markdown import eval_markdown
+    from weightlens.report.eval_tables import eval_tables
+
+    kinds = degeneration_kinds(report, folder) if folder is not None and report.answers else {}
+    if targets.json is not None:
+        screen.write_text(report.to_json(), targets.json)
+    if targets.csv is not None:
+        screen.write_text(scores_csv(report, kinds), str(targets.csv))
+    if targets.markdown is not None:
+        screen.write_text(eval_markdown(report, kinds), str(targets.markdown))
+    if targets.html is not None:
+        if folder is None:
+            raise InputError("--html shows answers: keep them in a folder with --out DIR")
+        from weightlens.report.samples_page import write_samples_page
+
+        write_samples_page(report, folder, targets.html)
+    if targets.json != "-":
+        screen.console().print(*eval_tables(report, kinds), sep="\n")
+
+
+def show_catalogue() -> None:
+    """Prints every task and suite."""
+    from weightlens.evaluate.catalogue import describe, suites
+    from weightlens.report.catalogue_tables import catalogue_tables
+
+    screen.console().print(*catalogue_tables(describe(), suites()), sep="\n")
+
+
+def text_of(file: Path) -> str:
+    """The text of a file that an option names. Raises InputError."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise InputError(f"{file}: cannot be read ({reason})") from error

@@ -1,0 +1,123 @@
+"""The tasks of a run: from suites and names to tasks that can be asked, with their data."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from weightlens.errors import EvaluationError
+from weightlens.evaluate import catalogue
+from weightlens.evaluate.data import Sources
+from weightlens.evaluate.suites import SuiteEntry
+from weightlens.evaluate.task import Question, Split, Task
+
+DRIFT = "drift"
+
+CodeRuns = Literal["never", "sandboxed", "unsafe"]
+"""Whether programs that models write are run: unsafe is with what protection there is."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a run changes of the tasks as they are written; None for what it leaves."""
+
+    limit: int | None = None
+    draws: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_new_tokens: int | None = None
+
+    def applied_to(self, task: Task) -> Task:
+        """Raises EvaluationError for several draws of greedy answers: they are one."""
+        wanted = {
+            name: value
+            for name in ("temperature", "top_p", "max_new_tokens")
+            if (value := getattr(self, name)) is not None
+        }
+        draws = task.draws if self.draws is None else self.draws
+        changed = replace(task, sampling=replace(task.sampling, **wanted), draws=draws)
+        if changed.draws > 1 and changed.sampling.temperature == 0:
+            raise EvaluationError(
+                f"{task.name}: {changed.draws} draws at temperature 0 are one; give a temperature "
+                "(--temperature 0.6)"
+            )
+        return changed
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks for: a suite, tasks by name or path, or both; where the data lies.
+
+    The task `drift` is not asked but read: see `drifting`. traces: a file of answers for it.
+    """
+
+    suite: str | None = None
+    tasks: tuple[str, ...] = ()
+    data: Path | None = None
+    traces: Path | None = None
+    code: CodeRuns = "never"
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def drift(self) -> bool:
+        """Whether the drift of every model from the first is measured."""
+        return DRIFT in self.tasks or self.traces is not None
+
+    @property
+    def title(self) -> str:
+        """The suite and the tasks in words."""
+        return " + ".join([*([self.suite] if self.suite else []), *self.tasks])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A task, and how many of its questions at most. notes: what a reader should know of it."""
+
+    task: Task
+    limit: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def questions(self, split: Split) -> list[Question]:
+        """Those to be asked. Raises EvaluationError for a split that the task lacks."""
+        return self.task.questions(split, self.limit)
+
+
+def choose(wanted: Wanted) -> list[Chosen]:
+    """Every task of a run, with its data at hand.
+
+    Raises EvaluationError for unknown names, missing or damaged data, and code that may not be run
+    or cannot be run safely here.
+    """
+    entries = list(catalogue.suite(wanted.suite)) if wanted.suite else []
+    twice = next((name for name in wanted.tasks if wanted.tasks.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"task {twice} is named twice")
+    named = {entry.task for entry in entries} | {DRIFT}
+    entries += [SuiteEntry(task=name) for name in wanted.tasks if name not in named]
+    if not entries and not wanted.drift:
+        raise EvaluationError("no task; name a suite or tasks (--suite quick, --task gsm8k)")
+    run_code = _scorers(wanted.code)
+    return [_chosen(entry, wanted, run_code) for entry in entries]
+
+
+def _chosen(entry: SuiteEntry, wanted: Wanted, run_code: catalogue.RunCode | None) -> Chosen:
+    loaded = catalogue.load(entry.task, Sources(wanted.data), run_code=run_code)
+    task = wanted.changes.applied_to(entry.applied_to(loaded.task))
+    limit = entry.limit if wanted.changes.limit is None else wanted.changes.limit
+    data = "+".join(h for h in (loaded.data_hash, loaded.file_hash) if h)
+    lower = loaded.lower_is_better
+    parts = {q.group for q in task.questions("test", None)} if lower else set()
+    groups = {part: part not in lower for part in sorted(parts)}
+    return Chosen(replace(task, data=data, groups=groups), limit, loaded.notes)
+
+
+def _scorers(code: CodeRuns) -> catalogue.RunCode | None:
+    if code == "never":
+        return None
+    from weightlens.evaluate.code.programs import code_scorer
+    from weightlens.evaluate.code.sandbox import Sandbox
+
+    sandbox = Sandbox.detect(unsafe=code == "unsafe")
+    return {
+        "humaneval": code_scorer(sandbox, "humaneval"),
+        "mbpp": code_scorer(sandbox, "mbpp"),
+    }

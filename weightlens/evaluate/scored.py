@@ -1,0 +1,152 @@
+"""Draws made into results: one model on one task, and two models on the same questions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from types import MappingProxyType
+
+from weightlens.evaluate.result import Draw, PairResult, TaskResult
+from weightlens.evaluate.significance import Family, holm, sentence
+from weightlens.evaluate.statistics import (
+    estimate,
+    paired_by_question,
+    pass_at_k,
+    question_means,
+    seed_spread,
+)
+from weightlens.evaluate.task import Task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model's draws on a task, question by question, each with as many draws."""
+
+    task: Task
+    draws: tuple[Draw, ...]
+
+    @property
+    def verdicts(self) -> list[float]:
+        """The mean over the draws of every question, in their order."""
+        return [*question_means(self.by_question()).values()]
+
+    def by_question(self) -> dict[str, list[float]]:
+        """The verdicts of every question's draws."""
+        found: dict[str, list[float]] = {}
+        for draw in self.draws:
+            found.setdefault(draw.question, []).append(draw.verdict)
+        return found
+
+    def parts(self) -> dict[str, "Scored"]:
+        """What is reported: the whole, named by nothing, or the task's groups apart."""
+        if not self.task.groups:
+            return {"": self}
+        parts = {
+            group: Scored(self.task, tuple(d for d in self.draws if d.group == group))
+            for group in self.task.groups
+        }
+        return {group: part for group, part in parts.items() if part.draws}
+
+    def results(self) -> Iterator[TaskResult]:
+        """Value and interval of every part."""
+        for group, part in self.parts().items():
+            yield part.result(group)
+
+    def result(self, group: str = "") -> TaskResult:
+        """Value and interval of all these draws."""
+        n, of_questions = len(self.draws), self.by_question()
+        draws = max(map(len, of_questions.values()))
+        return task_result(
+            self.task,
+            self.verdicts,
+            group=group,
+            draws=draws,
+            truncated=sum(d.finish == "length" for d in self.draws) / n,
+            degenerate=sum(bool(d.degenerate) for d in self.draws) / n,
+            more=self._among_draws(draws) if draws > 1 else {},
+        )
+
+    def _among_draws(self, draws: int) -> dict[str, float]:
+        """What several draws tell besides their mean: pass@k where verdicts are right or wrong, and
+        how far the score moves with the seed alone."""
+        rows = [*self.by_question().values()]
+        found = {"seed_spread": seed_spread(rows)}
+        if all(value in (0, 1) for row in rows for value in row):
+            shares = [pass_at_k(round(sum(row)), len(row), draws) for row in rows]
+            found[f"pass@{draws}"] = fmean(shares)
+        return found
+
+
+def task_result(
+    task: Task,
+    verdicts: Sequence[float],
+    *,
+    group: str = "",
+    draws: int = 1,
+    truncated: float | None = None,
+    degenerate: float | None = None,
+    more: Mapping[str, float] = MappingProxyType({}),
+) -> TaskResult:
+    """The result of a task from its verdicts, one a question (a mean over draws)."""
+    found = estimate(verdicts)
+    return TaskResult(
+        task=task.name,
+        version=task.version,
+        group=group,
+        metric=task.metric,
+        value=found.value,
+        stderr=found.stderr,
+        ci95=found.ci95,
+        n=len(verdicts),
+        draws=draws,
+        truncated=truncated,
+        degenerate=degenerate,
+        higher_is_better=task.groups.get(group, task.higher_is_better),
+        more=dict(more),
+    )
+
+
+def compare_with_first(scored: Mapping[str, Sequence[Scored]]) -> list[PairResult]:
+    """Every model but the first, minus the first, part by part of every task; p-values are adjusted
+    for all of them together."""
+    (first, reference), *others = scored.items()
+    pairs = [
+        _Pair(first, name, a, b, group)
+        for name, results in others
+        for whole_a, whole_b in zip(reference, results, strict=True)
+        for group, (a, b) in _shared_parts(whole_a, whole_b).items()
+    ]
+    adjusted = holm([pair.found.p for pair in pairs])
+    return [pair.result(Family(p, len(pairs))) for pair, p in zip(pairs, adjusted, strict=True)]
+
+
+def _shared_parts(a: Scored, b: Scored) -> dict[str, tuple[Scored, Scored]]:
+    parts = b.parts()
+    return {group: (part, parts[group]) for group, part in a.parts().items()}
+
+
+class _Pair:
+    """Two models on one part of one task."""
+
+    def __init__(self, first: str, second: str, a: Scored, b: Scored, group: str) -> None:
+        self._names, self._a, self._group = (first, second), a, group
+        self._n = len(a.by_question())
+        self.found = paired_by_question(a.by_question(), b.by_question()).difference
+
+    def result(self, family: Family) -> PairResult:
+        """With its p-value among the others of the report."""
+        found, task = self.found, self._a.task
+        better = task.groups.get(self._group, task.higher_is_better)
+        return PairResult(
+            a=self._names[0],
+            b=self._names[1],
+            task=task.name,
+            group=self._group,
+            difference=found.value,
+            ci95=found.ci95,
+            p=found.p,
+            p_adjusted=family.p,
+            detectable=found.detectable,
+            a_only=found.a_only,
+            b_only=found.b_only,
+            sentence=sentence(found, n=self._n, higher_is_better=better, family=family),
+        )

@@ -1,0 +1,37 @@
+"""The tasks and suites that there are, as rich tables."""
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from weightlens.evaluate.catalogue import Listing
+from weightlens.evaluate.suites import SuiteEntry
+
+
+def catalogue_tables(
+    listings: Sequence[Listing], suites: Mapping[str, Sequence[SuiteEntry]]
+) -> list[RenderableType]:
+    """A line a task, with what it needs, and a line a suite."""
+    tasks = Table(box=box.SIMPLE_HEAD)
+    for name, justify in (("task", "left"), ("questions", "right"), ("metric", "left")):
+        tasks.add_column(name, justify=justify)  # type: ignore[arg-type]
+    tasks.add_column("what it asks; licence; needs", ratio=1)
+    for listing in listings:
+        count = "" if listing.questions is None else str(listing.questions)
+        needs = f"; needs {', '.join(listing.needs)}" if listing.needs else ""
+        about = f"{listing.about}; {listing.licence}{needs}"
+        tasks.add_row(listing.name, count, listing.metric, about)
+    lines = [f"suite {name}: {', '.join(map(_entry, entries))}" for name, entries in suites.items()]
+    more = (
+        "task drift: how far each model has moved from the first on its answers to the other tasks",
+        "A task of your own is a YAML file: --task FILE.yaml",
+    )
+    return [tasks, *lines, *more]
+
+
+def _entry(entry: SuiteEntry) -> str:
+    parts = [f"{entry.limit} questions"] if entry.limit else []
+    parts += [f"{entry.draws} draws"] if entry.draws else []
+    return f"{entry.task} ({', '.join(parts)})" if parts else entry.task
