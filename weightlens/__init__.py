@@ -17,8 +17,12 @@ from weightlens.version import VERSION as __version__
 if TYPE_CHECKING:
     from weightlens.checkpoint.selection import Selection
     from weightlens.errors import WeightlensError
+    from weightlens.evaluate.asked_model import Settings
+    from weightlens.evaluate.chat import Loading
+    from weightlens.evaluate.chosen import Changes, Wanted
+    from weightlens.evaluate.rescoring import rescore, score_answers
     from weightlens.evaluate.result import EvalReport
-    from weightlens.evaluate.run import Settings, evaluate_models
+    from weightlens.evaluate.run import evaluate_models
     from weightlens.merge.engine import merge_state_dicts, run_merge
     from weightlens.merge.extract import extract_adapter
     from weightlens.merge.extract_record import ExtractReport
@@ -33,15 +37,18 @@ if TYPE_CHECKING:
     from weightlens.survey.result import OverlapReport
 
 _HOMES = {
+    "Changes": "weightlens.evaluate.chosen",
     "EvalReport": "weightlens.evaluate.result",
     "ExtractReport": "weightlens.merge.extract_record",
+    "Loading": "weightlens.evaluate.chat",
     "MergeReport": "weightlens.merge.record",
     "OverlapCallback": "weightlens.survey.callback",
     "OverlapReport": "weightlens.survey.result",
     "Selection": "weightlens.checkpoint.selection",
-    "Settings": "weightlens.evaluate.run",
+    "Settings": "weightlens.evaluate.asked_model",
     "SubspaceSize": "weightlens.spectral.rank",
     "Truncation": "weightlens.spectral.lowrank",
+    "Wanted": "weightlens.evaluate.chosen",
     "WeightlensError": "weightlens.errors",
     "compare_models": "weightlens.survey.compare",
     "evaluate_models": "weightlens.evaluate.run",
@@ -51,12 +58,16 @@ _HOMES = {
     "merge_state_dicts": "weightlens.merge.engine",
     "parse_recipe": "weightlens.merge.resolution",
     "read_recipe": "weightlens.merge.resolution",
+    "rescore": "weightlens.evaluate.rescoring",
     "run_merge": "weightlens.merge.engine",
+    "score_answers": "weightlens.evaluate.rescoring",
 }
 
 __all__ = [
+    "Changes",
     "EvalReport",
     "ExtractReport",
+    "Loading",
     "MergeReport",
     "OverlapCallback",
     "OverlapReport",
@@ -64,6 +75,7 @@ __all__ = [
     "Settings",
     "SubspaceSize",
     "Truncation",
+    "Wanted",
     "WeightlensError",
     "__version__",
     "compare_models",
@@ -74,7 +86,9 @@ __all__ = [
     "merge_state_dicts",
     "parse_recipe",
     "read_recipe",
+    "rescore",
     "run_merge",
+    "score_answers",
 ]
 
 

@@ -9,10 +9,10 @@ from weightlens.errors import InputError
 from weightlens_cli import screen
 
 if TYPE_CHECKING:
+    from weightlens.evaluate.asked_model import Settings
     from weightlens.evaluate.chat import Loading
     from weightlens.evaluate.chosen import Wanted
     from weightlens.evaluate.result import EvalReport
-    from weightlens.evaluate.run import Settings
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,7 @@
-"""What hostile programs try behind a wall, and what comes of it.
-
-The right answer to every question here is f() == 42, and no program gives it.
-"""
+"""What hostile programs try to reach from behind a wall, and what comes of it."""
 
 import os
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +9,7 @@ import pytest
 from walls import CLOSED, asked, behind
 
 from weightlens.evaluate.code.launch import ENVIRONMENT, Wall
-from weightlens.evaluate.code.limits import Checks, Limits
 from weightlens.evaluate.code.sandbox import Sandbox
-
-WRONG = "\ndef f():\n    return 41\n"
 
 
 @pytest.fixture(params=CLOSED)
@@ -31,118 +23,24 @@ def any_sandbox(request: pytest.FixtureRequest) -> Sandbox:
     return behind(request.param)
 
 
-FORGERIES = {
-    "ends itself at once": "import os\nos._exit(0)",
-    "ends itself when asked": "import os\ndef f():\n    os._exit(0)",
-    "exits": "import sys\nsys.exit(0)",
-    "exits when asked": "def f():\n    raise SystemExit(0)",
-    "interrupts": "def f():\n    raise KeyboardInterrupt",
-    "raises what nobody catches": "class E(BaseException): pass\ndef f():\n    raise E()",
-    "prints the marker": "def f():\n    print('passed')\n    return 41\nprint('passed')",
-    "exits through a handler": "import atexit, os\natexit.register(os._exit, 0)" + WRONG,
-    "replaces AssertionError": "import builtins\nbuiltins.AssertionError = ValueError" + WRONG,
-    "replaces exec": "import builtins\nbuiltins.exec = lambda *a: None" + WRONG,
-    "replaces compile and print": "import builtins as b\nb.compile = b.print = b.id" + WRONG,
-    "empties sys.modules": "import sys\nsys.modules.clear()" + WRONG,
-    "puts itself for the tests": "import sys\nsys.modules['tests'] = sys.modules['program']"
-    + WRONG,
-    "traces every line": "import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(print)" + WRONG,
-    "equals everything": (
-        "class Same:\n    __eq__ = lambda s, o: True\n    __ne__ = lambda s, o: False\n"
-        "    __hash__ = lambda s: hash(42)\ndef f():\n    return Same()"
-    ),
-    "is an int that equals everything": (
-        "class Same(int):\n    def __eq__(self, other): return True\ndef f():\n    return Same(41)"
-    ),
-    "defines no f": "g = 42",
-    "is no Python": "def f(:",
-    "answers in a signal handler": (
-        "import signal\nsignal.signal(signal.SIGALRM, lambda *a: 42)\nsignal.alarm(1)" + WRONG
-    ),
-    "prints to every descriptor": (
-        "import os\nfor d in range(64):\n    try:\n        os.write(d, b'passed' * 3)\n"
-        "    except OSError: pass" + WRONG
-    ),
-    "copies descriptors over each other": (
-        "import os\nfor d in range(3, 30):\n    try:\n        os.dup2(1, d)\n"
-        "    except OSError: pass" + WRONG
-    ),
-    "closes every descriptor": "import os\nos.closerange(0, 64)" + WRONG,
-    "answers from a grandchild": (
-        "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork():\n        os._exit(0)\n"
-        "else:\n    pass" + WRONG
-    ),
-    "reads what is to be typed": "import sys\nassert sys.stdin.read() == ''\ninput()",
-    "dies of a bad pointer": "import ctypes\ndef f():\n    ctypes.string_at(0)",
-    "recurses": "def f():\n    return f()",
-    "recurses without a limit": (
-        "import sys\nsys.setrecursionlimit(10**9)\ndef f():\n    return eval('f()')"
-    ),
-}
-
-
-@pytest.mark.parametrize("program", FORGERIES.values(), ids=FORGERIES)
-def test_no_program_passes_but_by_its_answers(any_sandbox: Sandbox, program: str) -> None:
-    finished = asked(any_sandbox, program)
-    assert finished.outcome in ("failed", "killed", "timed out"), finished
-    assert finished.detail
-    assert "\n" not in finished.detail
-
-
-def test_a_verdict_written_to_every_descriptor_is_no_verdict(any_sandbox: Sandbox) -> None:
-    # ("passed", "") exactly as the checker writes it, and as the answer to a call
-    program = (
-        "import os\nbody = b't\\0\\0\\0\\2s\\0\\0\\0\\6passeds\\0\\0\\0\\0'\n"
-        "for message in (body, b'=' + body):\n"
-        "    message = len(message).to_bytes(4, 'big') + message\n"
-        "    for d in range(64):\n"
-        "        try:\n            os.write(d, message * 5)\n"
-        "        except OSError:\n            pass\n"
-    )
-    assert asked(any_sandbox, program + WRONG).outcome != "passed"
-
-
-SEARCHES_ITS_MEMORY = """
-def f():
-    head, tail, found = b"expected: ", str(3141592650 + 3).encode(), 0
-    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
-        for line in maps:
-            first, last = (int(x, 16) for x in line.split()[0].split("-"))
-            if "r" in line.split()[1] and "[v" not in line:
-                try:
-                    memory.seek(first)
-                    text = memory.read(last - first)
-                except (OSError, ValueError, OverflowError):
-                    continue
-                at = text.find(head)
-                while at >= 0:
-                    found += text[at + 10 : at + 20] == tail
-                    at = text.find(head, at + 1)
-    return found > 0
-"""
-
-
-@pytest.mark.parametrize("told", [False, True])
-def test_no_test_is_in_the_program_s_memory(sandbox: Sandbox, told: bool) -> None:
-    # the search finds what it looks for where that is there: in a setup, which programs do see
-    note = "# expected: 3141592653"
-    checks = Checks(
-        f"assert f() is {told}  {note}", ("f",), setup=f"told = {note!r}" if told else ""
-    )
-    finished = sandbox.run(SEARCHES_ITS_MEMORY, checks)
-    assert finished.outcome == "passed", finished
-
-
 def test_the_checker_s_memory_and_descriptors_are_closed(sandbox: Sandbox) -> None:
     program = """
 import ctypes, os
 def f():
     parent, opened = os.getppid(), []
-    for name in ("mem", "environ", "maps", "fd/0", "fd/1", "fd/3", "fd/4", "fd/5", "cwd", "root"):
-        for process in (1, parent):
+    for process in (1, parent):
+        for name in ("mem", "environ", "maps"):
             try:
-                with open(f"/proc/{process}/{name}", "rb") as file:
+                with open(f"/proc/{process}/{name}", "rb"):
                     opened.append(name)
+            except OSError:
+                pass
+        for name in ("exe", "cwd", "root", "fd", *(f"fd/{n}" for n in range(9))):
+            try:
+                os.listdir(f"/proc/{process}/fd") if name == "fd" else os.readlink(
+                    f"/proc/{process}/{name}"
+                )
+                opened.append(name)
             except OSError:
                 pass
     if ctypes.CDLL(None).ptrace(16, parent, 0, 0) == 0:
@@ -312,199 +210,6 @@ def f():
     assert finished.outcome == "passed", finished
 
 
-def _named(name: str) -> list[str]:
-    """Processes of the machine that carry this name."""
-    found = []
-    for process in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            if Path(f"/proc/{process}/comm").read_text().strip() == name:
-                found.append(process)
-        except OSError:
-            continue
-    return found
-
-
-def _named_for_long(name: str) -> list[str]:
-    """The same after up to two seconds: the last of a family may still be dying."""
-    until = time.monotonic() + 2
-    while (found := _named(name)) and time.monotonic() < until:
-        time.sleep(0.02)
-    return found
-
-
-DAEMON = """
-import os, time
-def detach(name):
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            with open("/proc/self/comm", "w") as file:
-                file.write(name)
-            while True:
-                time.sleep(0.01)
-        os._exit(0)
-    os.wait()
-"""
-
-
-@pytest.mark.parametrize("how", ["answers", "exits", "hangs"])
-def test_no_daemon_outlives_its_program(any_sandbox: Sandbox, how: str) -> None:
-    name = f"wl{os.getpid()}{how[:3]}"
-    end = {"answers": "return 42", "exits": "os._exit(0)", "hangs": "time.sleep(60)"}[how]
-    program = f"{DAEMON}\ndef f():\n    detach({name!r})\n    time.sleep(0.1)\n    {end}\n"
-    outcome = {"answers": "passed", "exits": "failed", "hangs": "timed out"}[how]
-    limits = Limits(wall_seconds=2.0 if how == "hangs" else 20.0)
-    finished = any_sandbox.run(program, Checks("assert f() == 42", ("f",)), limits=limits)
-    assert finished.outcome == outcome, finished
-    assert _named_for_long(name) == []
-
-
-def test_a_thread_left_running_keeps_nobody(any_sandbox: Sandbox) -> None:
-    program = """
-import threading, time
-def f():
-    for _ in range(3):
-        threading.Thread(target=time.sleep, args=(60,)).start()
-    return 42
-"""
-    finished = asked(any_sandbox, program)
-    assert finished.outcome == "passed", finished
-    assert finished.seconds < 3
-
-
-def test_a_fork_bomb_ends(sandbox: Sandbox) -> None:
-    name = f"wlbomb{os.getpid()}"
-    program = f"""
-import os
-with open("/proc/self/comm", "w") as file:
-    file.write({name!r})
-def f():
-    while True:
-        try:
-            os.fork()
-        except OSError:
-            pass
-"""
-    most = [0]
-    done = threading.Event()
-
-    def count() -> None:
-        while not done.wait(0.02):
-            most[0] = max(most[0], len(_named(name)))
-
-    thread = threading.Thread(target=count)
-    thread.start()
-    finished = asked(sandbox, program)
-    done.set()
-    thread.join()
-    assert finished.outcome in ("killed", "timed out", "memory"), finished
-    # as many as are allowed, and the checker and its companion, where the kernel counts
-    assert most[0] < 64
-    assert _named_for_long(name) == []
-
-
-def test_a_memory_bomb_is_told_from_a_wrong_answer(any_sandbox: Sandbox) -> None:
-    finished = asked(any_sandbox, "def f():\n    return bytearray(10 ** 10)")
-    assert finished.outcome == "memory"
-
-
-def test_memory_is_counted_over_all_processes(sandbox: Sandbox) -> None:
-    # eight times 100 MiB, each below the limit of 256
-    program = """
-import os, time
-def f():
-    for _ in range(8):
-        if os.fork() == 0:
-            held = bytearray(b"x") * (100 << 20)
-            time.sleep(60)
-    time.sleep(60)
-"""
-    assert asked(sandbox, program).outcome == "memory"
-
-
-def test_an_answer_that_unfolds_to_more_than_memory_is_refused(any_sandbox: Sandbox) -> None:
-    # 2^40 times 64 KiB, held in 40 lists
-    program = (
-        "def f():\n    a = ['x' * 65536]\n    for _ in range(40):\n        a = [a, a]\n    return a"
-    )
-    finished = asked(any_sandbox, program)
-    assert (finished.outcome, "16 MiB" in finished.detail) == ("failed", True)
-
-
-def test_the_folder_in_memory_has_a_bottom(sandbox: Sandbox) -> None:
-    program = """
-def f():
-    written = 0
-    try:
-        for number in range(100):
-            with open(f"file{number}", "wb") as file:
-                file.write(bytes(1 << 20))
-            written += 1
-    except OSError:
-        pass
-    return written
-"""
-    assert asked(sandbox, program, "assert 6 <= f() <= 8, f()").outcome == "passed"
-
-
-def test_one_file_has_a_largest_size(any_sandbox: Sandbox) -> None:
-    program = """
-def f():
-    with open("large", "wb") as file:
-        for _ in range(100):
-            file.write(bytes(1 << 20))
-"""
-    finished = asked(any_sandbox, program)
-    assert finished.outcome == "failed"
-    assert "OSError: [Errno 27] File too large" in finished.detail
-
-
-def test_endless_output_fills_nothing(any_sandbox: Sandbox) -> None:
-    for stream in ("stdout", "stderr"):
-        program = f"import sys\nwhile True:\n    sys.{stream}.write('x' * 4096)\n"
-        assert any_sandbox.run(program, limits=Limits(wall_seconds=1.0)).outcome == "timed out"
-
-
-def test_a_busy_loop_and_a_sleep_run_out_of_time(any_sandbox: Sandbox) -> None:
-    checks = Checks("f()", ("f",))
-    patient = Limits(cpu_seconds=1, wall_seconds=60.0)
-    busy = any_sandbox.run("def f():\n    while True: pass", checks, limits=patient)
-    assert (busy.outcome, busy.detail) == ("timed out", "the CPU time ran out")
-    hasty = Limits(wall_seconds=0.5)
-    idle = any_sandbox.run("import time\ntime.sleep(1000)", checks, limits=hasty)
-    assert (idle.outcome, idle.detail) == ("timed out", "the wall clock ran out")
-
-
-def test_a_program_deaf_to_the_cpu_signal_ends_all_the_same(any_sandbox: Sandbox) -> None:
-    program = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
-    limits = Limits(cpu_seconds=1, wall_seconds=60.0)
-    assert any_sandbox.run(program, limits=limits).detail == "died of SIGKILL"
-
-
-def test_nonsense_on_the_line_ends_the_conversation(any_sandbox: Sandbox) -> None:
-    for message in ("b'\\xff' * 100", "b'\\0\\0\\0\\2=X'", "b'\\0\\0\\0\\1?'", "bytes(9)"):
-        program = f"""
-import os
-def f():
-    for descriptor in range(3, 64):
-        try:
-            os.write(descriptor, {message})
-        except OSError:
-            pass
-    os.kill(os.getpid(), 19)
-"""
-        finished = asked(any_sandbox, program)
-        assert finished.outcome == "killed", finished
-
-
-def test_a_function_handed_over_can_be_called_and_nothing_else(any_sandbox: Sandbox) -> None:
-    tests = "secret = 42\ndef double(x):\n    return 2 * x\nassert f(double) == 42"
-    assert asked(any_sandbox, "def f(g):\n    return g(21)", tests).outcome == "passed"
-    stolen = "def f(g):\n    return g._peer.ask('get', g, '__globals__')['secret']"
-    finished = asked(any_sandbox, stolen, tests)
-    assert finished.outcome == "killed", finished
-
-
 @pytest.mark.parametrize("wall", ["none", *CLOSED])
 def test_the_folder_is_removed_with_all_in_it_and_nothing_else(
     wall: Wall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -532,18 +237,3 @@ def f():
     assert asked(sandbox, program).outcome == "passed"
     assert list(grounds.iterdir()) == []
     assert (kept / "file").read_text() == "kept"
-
-
-def test_programs_side_by_side_do_not_count_for_each_other() -> None:
-    sandbox = behind("namespaces", Limits(processes=4, wall_seconds=20.0))
-    program = """
-import os, time
-def f():
-    for _ in range(3):
-        if os.fork() == 0:
-            time.sleep(60)
-    time.sleep(0.2)
-    return 42
-"""
-    jobs = [(program, Checks("assert f() == 42", ("f",)))] * 4
-    assert [finished.outcome for finished in sandbox.run_many(jobs, workers=4)] == ["passed"] * 4

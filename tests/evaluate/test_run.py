@@ -13,13 +13,14 @@ import pytest
 from test_chat import EXACT, adapter_copy
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.asked_model import Settings
 from weightlens.evaluate.backends.backend import OutOfMemory, Prompt, Reply
 from weightlens.evaluate.backends.static import StaticBatching
 from weightlens.evaluate.builtin import REASONING
 from weightlens.evaluate.chat import load_chat
 from weightlens.evaluate.chosen import Changes, Wanted
 from weightlens.evaluate.result import Draw, EvalReport
-from weightlens.evaluate.run import Settings, ask, evaluate_models
+from weightlens.evaluate.run import ask, evaluate_models
 from weightlens.evaluate.task import Sampling
 from weightlens.experiment.tiny.shipped import SHIPPED
 

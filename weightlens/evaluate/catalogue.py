@@ -29,6 +29,7 @@ from weightlens.evaluate.written import Written, nearest
 RunCode = Mapping[Literal["humaneval", "mbpp"], Scorer]
 """The scorers that run programs which a model wrote."""
 
+_RUN_CODE = ("humaneval", "mbpp")
 _FOLDER = Path(__file__).with_name("tasks")
 _SUITES = "suites.yaml"
 
@@ -48,7 +49,7 @@ class Loaded:
     None for a task that weightlens makes itself. With name and version they say which task it was.
     source: the data's file or its place on the Hub. count: of its questions. lower_is_better:
     groups in which a high value is bad although it is good in the others. notes: what a reader of
-    the results should know, such as questions that the data lacks.
+    the results should know, such as questions that the data lacks. runs_code: answers are programs.
     """
 
     task: Task
@@ -59,6 +60,7 @@ class Loaded:
     count: int | None
     lower_is_better: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    runs_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,24 +125,19 @@ def load(
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         file, written = read(path)
-        return _loaded(file, written, sources.find(file, path.parent), run_code, refusal)
+        score = _scorer(file, run_code, refusal)
+        return _loaded(file, written, sources.find(file, path.parent), score)
     if name not in _files():
         raise EvaluationError(
             f"no task {name!r}{nearest(name, names())}; there is {', '.join(names())}, and a task "
             "of your own is the path of a .yaml file"
         )
     file, written = read(_files()[name])
-    return _loaded(file, written, sources.find(file), run_code, refusal)
+    score = _scorer(file, run_code, refusal)  # before the data: what is not allowed needs none
+    return _loaded(file, written, sources.find(file), score)
 
 
-def _loaded(
-    file: TaskFile,
-    written: Written,
-    found: Found,
-    run_code: RunCode | None,
-    refusal: Scorer | None,
-) -> Loaded:
-    score = _scorer(file, run_code, refusal)
+def _loaded(file: TaskFile, written: Written, found: Found, score: Scorer) -> Loaded:
     questions = questions_of(file, written, found)
     if file.scorer == "number":
         _check_numbers(questions, written)
@@ -168,6 +165,7 @@ def _loaded(
         count=len(questions),
         lower_is_better=frozenset(file.lower_is_better_groups),
         notes=(note,) if short else (),
+        runs_code=file.scorer in _RUN_CODE,
     )
 
 
@@ -231,7 +229,7 @@ def _files() -> dict[str, Path]:
 def _listing(file: TaskFile) -> Listing:
     places = [*file.files, *(f"{s.repo} on the Hub" for s in file.data if s.repo is not None)]
     needs = []
-    if file.scorer in ("humaneval", "mbpp"):
+    if file.scorer in _RUN_CODE:
         needs.append("--run-code")
     if any(source.gated for source in file.data):
         needs.append("terms accepted on the Hub, or a local file")

@@ -7,6 +7,7 @@ from typing import Literal
 from weightlens.errors import EvaluationError
 from weightlens.evaluate import catalogue
 from weightlens.evaluate.data import Sources
+from weightlens.evaluate.lm_eval_tasks import PREFIX
 from weightlens.evaluate.suites import SuiteEntry
 from weightlens.evaluate.task import Question, Split, Task
 
@@ -58,6 +59,17 @@ class Wanted:
     changes: Changes = field(default_factory=Changes)
 
     @property
+    def own_tasks(self) -> tuple[str, ...]:
+        """The named tasks that weightlens asks itself."""
+        others = (DRIFT, *self.lm_eval_tasks)
+        return tuple(name for name in self.tasks if name not in others)
+
+    @property
+    def lm_eval_tasks(self) -> tuple[str, ...]:
+        """The named tasks that lm-eval asks."""
+        return tuple(name for name in self.tasks if name.startswith(PREFIX))
+
+    @property
     def drift(self) -> bool:
         """Whether the drift of every model from the first is measured."""
         return DRIFT in self.tasks or self.traces is not None
@@ -65,7 +77,12 @@ class Wanted:
     @property
     def title(self) -> str:
         """The suite and the tasks in words."""
-        return " + ".join([*([self.suite] if self.suite else []), *self.tasks])
+        named = [Path(name).stem if _is_file(name) else name for name in self.tasks]
+        return " + ".join([*([self.suite] if self.suite else []), *named])
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
 
 
 @dataclass(frozen=True)
@@ -91,33 +108,45 @@ def choose(wanted: Wanted) -> list[Chosen]:
     twice = next((name for name in wanted.tasks if wanted.tasks.count(name) > 1), None)
     if twice is not None:
         raise EvaluationError(f"task {twice} is named twice")
-    named = {entry.task for entry in entries} | {DRIFT}
-    entries += [SuiteEntry(task=name) for name in wanted.tasks if name not in named]
-    if not entries and not wanted.drift:
+    named = {entry.task for entry in entries}
+    entries += [SuiteEntry(task=name) for name in wanted.own_tasks if name not in named]
+    if not entries and not wanted.drift and not wanted.lm_eval_tasks:
         raise EvaluationError("no task; name a suite or tasks (--suite quick, --task gsm8k)")
-    run_code = _scorers(wanted.code)
-    return [_chosen(entry, wanted, run_code) for entry in entries]
+    code = _code(wanted.code)
+    return [_chosen(entry, wanted, code) for entry in entries]
 
 
-def _chosen(entry: SuiteEntry, wanted: Wanted, run_code: catalogue.RunCode | None) -> Chosen:
-    loaded = catalogue.load(entry.task, Sources(wanted.data), run_code=run_code)
+@dataclass(frozen=True)
+class _Code:
+    """Scorers that run programs, and behind which wall, in words."""
+
+    scorers: catalogue.RunCode | None = None
+    wall: tuple[str, ...] = ()
+
+
+def _chosen(entry: SuiteEntry, wanted: Wanted, code: _Code) -> Chosen:
+    loaded = catalogue.load(entry.task, Sources(wanted.data), run_code=code.scorers)
     task = wanted.changes.applied_to(entry.applied_to(loaded.task))
     limit = entry.limit if wanted.changes.limit is None else wanted.changes.limit
     data = "+".join(h for h in (loaded.data_hash, loaded.file_hash) if h)
     lower = loaded.lower_is_better
     parts = {q.group for q in task.questions("test", None)} if lower else set()
     groups = {part: part not in lower for part in sorted(parts)}
-    return Chosen(replace(task, data=data, groups=groups), limit, loaded.notes)
+    notes = (*loaded.notes, *(code.wall if loaded.runs_code else ()))
+    return Chosen(replace(task, data=data, groups=groups), limit, notes)
 
 
-def _scorers(code: CodeRuns) -> catalogue.RunCode | None:
-    if code == "never":
-        return None
+def _code(runs: CodeRuns) -> _Code:
+    if runs == "never":
+        return _Code()
     from weightlens.evaluate.code.programs import code_scorer
     from weightlens.evaluate.code.sandbox import Sandbox
 
-    sandbox = Sandbox.detect(unsafe=code == "unsafe")
-    return {
+    sandbox = Sandbox.detect(unsafe=runs == "unsafe")
+    wall = [f"programs ran with {'; '.join(sandbox.protections)}"]
+    wall += [f"WITHOUT {'; '.join(sandbox.missing)}"] if sandbox.missing else []
+    scorers: catalogue.RunCode = {
         "humaneval": code_scorer(sandbox, "humaneval"),
         "mbpp": code_scorer(sandbox, "mbpp"),
     }
+    return _Code(scorers, tuple(wall))

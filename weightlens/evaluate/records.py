@@ -25,7 +25,7 @@ from weightlens.record import write_whole
 
 SCHEMA = "weightlens.plan/1"
 
-Identity = Mapping[str, Any]
+Identity = dict[str, Any]
 """What answers depend on besides question and draw: weights, tokenizer and chat template, task with
 its version and data, sampling, seed, backend, device, precision."""
 

@@ -12,6 +12,7 @@ from weightlens.errors import EvaluationError
 from weightlens.evaluate.asking import Said, draw_of
 from weightlens.evaluate.backends.backend import Reply
 from weightlens.evaluate.chosen import Chosen, Wanted, choose
+from weightlens.evaluate.lm_eval_tasks import PREFIX, scored_by_lm_eval
 from weightlens.evaluate.plan import Ask
 from weightlens.evaluate.records import Answers
 from weightlens.evaluate.result import AnswersFile, Draw, EvalReport, ModelResult
@@ -69,13 +70,18 @@ def rescore(folder: Path, wanted: Wanted) -> EvalReport:
     """
     report = read_report(folder)
     scored: dict[str, list[Scored]] = {model.model: [] for model in report.models}
-    tasks = tuple(dict.fromkeys(entry.task for entry in report.answers))
-    chosen = {one.task.name: one for one in choose(replace(wanted, suite=None, tasks=tasks))}
+    names = dict.fromkeys(entry.task for entry in report.answers)
+    own = tuple(name for name in names if not name.startswith(PREFIX))
+    chosen = choose(replace(wanted, suite=None, tasks=own, traces=None)) if own else []
+    tasks = {one.task.name: one.task for one in chosen}
     files = []
     for entry in report.answers:
-        task = chosen[entry.task].task
         with Answers.reopened(folder / entry.file) as answers:
-            again, name = _rescored(answers, task)
+            if entry.task in tasks:
+                again, name = _rescored(answers, tasks[entry.task])
+            else:  # lm-eval's verdicts are lm-eval's
+                again = scored_by_lm_eval(entry.task, [*answers.done.values()])
+                name = entry.file
         files.append(AnswersFile(model=entry.model, task=entry.task, file=name))
         scored[entry.model].append(again)
     models = [

@@ -103,9 +103,9 @@ def evaluate(
     if list_tasks:
         evaluating.show_catalogue()
         return
+    from weightlens.evaluate.asked_model import Settings
     from weightlens.evaluate.chat import Loading
     from weightlens.evaluate.chosen import Changes, Wanted
-    from weightlens.evaluate.run import Settings
 
     if not (suite or task or traces or rescore):
         suite = "builtin"
