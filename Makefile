@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Every test runs on one thread; files share fixtures, so each stays with one worker.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -20,14 +22,14 @@ demo: $(STAMP) ## See, strip, merge and measure on the embedded tiny models, int
 	$(BIN)/weightlens demo demo
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 check: $(STAMP) ## Format check, lint, types, import contracts, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 soak: $(STAMP) ## Kill merges at fifty random moments and go on from there
 	WEIGHTLENS_SOAK=1 $(BIN)/pytest -s tests/merge/test_survival.py

@@ -3,17 +3,17 @@
     python benchmarks/generate.py MODEL --data QUESTIONS.jsonl [--questions 96] [--batch 16]
         [--max-new-tokens 256] [--device cpu] [--rows weightlens,generate,lm-eval]
 
-Questions: one JSON object a line with a `question`; asked through the model's chat template, greedily,
-with batches of the same size. The rows:
+Questions: one JSON object a line with a `question`; asked through the model's chat template,
+greedily, with batches of the same size. The rows:
 
     weightlens     sorted by length, finished rows leave, keys and values grow in place,
                    bfloat16 weights packed on the CPU
     generate       transformers' model.generate, batches in the order of the file
     lm-eval        lm-eval's `hf` backend (its generate_until), where lm-eval is installed
 
-All load the weights in the dtype that they are stored in. Answers are cut at their first end token;
-a token per second is one that is part of an answer, not of padding. Each row is measured in the same
-process, in turn, several times; the median counts.
+All load the weights in the dtype that they are stored in. Answers are cut at their first end
+token; a token per second is one that is part of an answer, not of padding. Each row is measured in
+the same process, in turn, several times; the median counts.
 """
 
 import argparse

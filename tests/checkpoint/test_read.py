@@ -163,3 +163,9 @@ def test_a_config_says_how_weights_are_quantised(
     assert quantisation_method(described) == method
     assert block_size(described) == block
     assert quantisation_method(without_quantisation(described)) is None
+
+
+def test_a_block_of_a_state_dict_is_a_copy() -> None:
+    held = torch.ones(4)
+    MemoryWeights({"w": held}, "held").read_block("w", 0, 4).zero_()
+    assert held.tolist() == [1, 1, 1, 1]

@@ -1,38 +1,34 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightlens.merge.draws import draws, limits
+from weightlens.merge.draws import below, first_bits, last_bits, limits
 from weightlens.merge.streaming import Key
 
 KEY = Key(3, "model.layers.0.mlp.down_proj.weight")
 N = 1_000_000
 
-ALL = draws(KEY, 0, 0, N)
-SHARES = ALL / 2.0**32
+ALL = first_bits(KEY, 0, 0, N)
+SHARES = ALL / 2.0**16
+LAST = np.array([last_bits(KEY, 0, position) for position in range(20_000)], np.uint16)
 
 
 # As numpy 2.4's Philox draws them. A change would make earlier merges impossible to repeat.
 def test_the_first_draws_of_a_key_are_these() -> None:
-    assert draws(KEY, 0, 0, 6).tolist() == [
-        1063387735,
-        1468699133,
-        2329834596,
-        269831881,
-        3636133379,
-        770717404,
-    ]
-    assert draws(Key(), 1, 10**12 + 3, 3).tolist() == [1963190576, 2246751471, 3859824199]
+    assert first_bits(KEY, 0, 0, 6).tolist() == [599, 16226, 37373, 22410, 29796, 35550]
+    assert first_bits(Key(), 1, 10**12 + 3, 3).tolist() == [15459, 61832, 17655]
+    assert [last_bits(KEY, 0, position) for position in (0, 1, 10**12)] == [6686, 38676, 15404]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 5000), st.integers(0, 5000))
 def test_a_block_holds_the_draws_of_its_positions(start: int, count: int) -> None:
-    assert np.array_equal(draws(KEY, 0, start, count), ALL[start : start + count])
+    assert np.array_equal(first_bits(KEY, 0, start, count), ALL[start : start + count])
 
 
 # Uniform on [0, 1): the mean of N draws has the sd 1/√(12 N).
@@ -55,10 +51,12 @@ def test_neighbours_are_not_correlated(lag: int) -> None:
 
 # A count in one of 256 cells of equal probability has the variance N p (1 − p); χ² over 256 cells
 # has the mean 255 and the sd √(2 · 255).
-@pytest.mark.parametrize("shift", [24, 16, 8, 0])
-def test_every_byte_is_evenly_spread(shift: int) -> None:
-    counts = np.bincount((ALL >> np.uint32(shift)) & np.uint32(255), minlength=256)
-    chi2 = float(((counts - N / 256) ** 2 / (N / 256)).sum())
+@pytest.mark.parametrize("bits", [ALL, LAST], ids=["first", "last"])
+@pytest.mark.parametrize("shift", [8, 0])
+def test_every_byte_is_evenly_spread(bits: npt.NDArray[np.uint16], shift: int) -> None:
+    counts = np.bincount((bits >> np.uint16(shift)) & np.uint16(255), minlength=256)
+    expected = len(bits) / 256
+    chi2 = float(((counts - expected) ** 2 / expected).sum())
     assert abs(chi2 - 255) < 5 * math.sqrt(510)
 
 
@@ -68,13 +66,13 @@ def test_every_byte_is_evenly_spread(shift: int) -> None:
     ids=["source", "seed", "tensor", "key"],
 )
 def test_other_seeds_tensors_and_sources_draw_independently(key: Key, source: int) -> None:
-    other = draws(key, source, 0, N) / 2.0**32
+    other = first_bits(key, source, 0, N) / 2.0**16
     assert abs(np.corrcoef(SHARES, other)[0, 1]) < 5 / math.sqrt(N)
 
 
 def test_seed_source_and_tensor_are_not_run_together() -> None:
     keys = [(Key(1, "2"), 3), (Key(1, "3"), 2), (Key(12, ""), 3), (Key(1, ""), 23), (Key(13), 2)]
-    assert len({tuple(draws(key, source, 0, 4).tolist()) for key, source in keys}) == len(keys)
+    assert len({tuple(first_bits(key, source, 0, 8).tolist()) for key, source in keys}) == len(keys)
 
 
 # A draw below p · 2³², rounded down, has the probability p to within 2⁻³².
@@ -87,12 +85,31 @@ def test_limits_are_probabilities(probability: float) -> None:
 
 def test_draws_below_a_limit_are_as_many_as_the_probability_says() -> None:
     for probability in (0.001, 0.2, 0.5, 0.95):
-        count = int((ALL < limits(probability)).sum())
+        count = int(below(KEY, 0, 0, N, limits(probability)).sum())
         bound = 5 * math.sqrt(N * probability * (1 - probability))
         assert abs(count - N * probability) < bound, probability
+
+
+# Limits that agree with the first 16 bits of every draw: the last 16 decide.
+def test_draws_that_begin_like_their_limit_are_told_apart_by_their_last_bits() -> None:
+    first = ALL[: len(LAST)].astype(np.uint32) << np.uint32(16)
+    assert not below(KEY, 0, 0, len(LAST), first).any()
+    for last in (1, 0x8000, 0xFFFF):
+        found = below(KEY, 0, 0, len(LAST), first | np.uint32(last))
+        assert np.array_equal(found, LAST < last)
+    assert abs(np.corrcoef(LAST, ALL[: len(LAST)])[0, 1]) < 5 / math.sqrt(len(LAST))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_a_block_decides_like_the_whole(start: int, count: int) -> None:
+    limits = (ALL[:1000].astype(np.uint32) << np.uint32(16)) | np.uint32(0x8000)
+    whole = below(KEY, 0, 0, 1000, limits)[start : start + count]
+    block = below(KEY, 0, start, count, limits[start : start + count])
+    assert np.array_equal(block, whole)
 
 
 def test_torch_and_numpy_generators_play_no_part() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
-    assert np.array_equal(draws(KEY, 0, 0, 100), ALL[:100])
+    assert np.array_equal(first_bits(KEY, 0, 0, 100), ALL[:100])

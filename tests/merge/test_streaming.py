@@ -36,13 +36,14 @@ def test_a_tensor_without_entries_has_no_blocks() -> None:
     assert list(Held(None, [torch.zeros(0, 4)]).blocks(4)) == []
 
 
-# 65 ones: a stretch of 64 and one more
+# 1025 ones: a stretch of 1024 and one more
 def test_totals_include_what_is_left_of_the_last_stretch() -> None:
-    assert [total(torch.ones(n)) for n in (0, 1, 63, 64, 65, 129)] == [0, 1, 63, 64, 65, 129]
+    for n in (0, 1, 63, 1023, 1024, 1025, 2049):
+        assert total(torch.ones(n)) == inner(torch.ones(n), torch.ones(n)) == n
 
 
-# Rounding a product and a sum of 64 in float32 is off by at most 64 · 2⁻²⁴ of the sum of sizes, and
-# at random by far less; float64 adds the stretches up.
+# Rounding a product and a sum of 1024 in float32 is off by at most 1024 · 2⁻²⁴ of the sum of sizes,
+# and at random, in lanes of which each adds up a few, by far less; float64 adds the stretches up.
 def test_inner_products_are_those_of_float64_to_a_millionth() -> None:
     of = family((1000, 131), 2, size=1.0)
     a, b = (t.flatten() for t in of.tuned)

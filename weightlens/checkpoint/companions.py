@@ -83,7 +83,8 @@ def content_hash(folder: Path, check: Callable[[], None] = lambda: None) -> str:
     for file in hashed_files(folder):
         digest.update(file.name.encode())
         with file.open("rb") as stream:
-            while chunk := stream.read(1 << 24):
+            # what fits the cache of one processor core is hashed from there
+            while chunk := stream.read(1 << 18):
                 check()
                 digest.update(chunk)
     return digest.hexdigest()

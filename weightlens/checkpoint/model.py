@@ -106,7 +106,7 @@ class AppliedWeights(Weights):
 
     def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         """Entries start … stop of `stored`."""
-        return self.stored(name).flatten()[start:stop]
+        return self.stored(name).flatten()[start:stop].clone()
 
 
 def base_weights(model: Model) -> Weights:

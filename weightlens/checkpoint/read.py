@@ -54,7 +54,7 @@ class Weights(ABC):
 
     @abstractmethod
     def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        """Entries start … stop of the flattened tensor as stored."""
+        """Entries start … stop of the flattened tensor as stored, in memory of its own."""
 
     def read(self, name: str) -> Float[Tensor, "..."]:
         """A tensor in float32.
@@ -64,7 +64,8 @@ class Weights(ABC):
         return self.checked(name, self.stored(name))
 
     def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
-        """Entries start … stop of the flattened tensor in float32; raises like `read`."""
+        """Entries start … stop of the flattened tensor in float32, in memory of its own;
+        raises like `read`."""
         return self.checked(name, self.stored_block(name, start, stop))
 
     def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -146,7 +147,7 @@ class StoredWeights(Weights):
 
     @abstractmethod
     def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        """Entries start … stop of the flattened tensor as it was saved."""
+        """Entries start … stop of the flattened tensor as it was saved, in memory of its own."""
 
     @property
     def infos(self) -> Mapping[str, TensorInfo]:
@@ -218,13 +219,17 @@ class FolderWeights(StoredWeights):
         size = at.info.dtype.itemsize
         raw = torch.empty((stop - start) * size, dtype=torch.uint8)
         view, done = memoryview(raw.numpy().data), 0
-        with at.file.open("rb", buffering=0) as stream:
+        # not by a stream of Python's: that takes longer to open than a block to read
+        file = os.open(at.file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
             while done < len(view):
                 offset = at.offset + start * size + done
-                count = os.preadv(stream.fileno(), [view[done:]], offset)
+                count = os.preadv(file, [view[done:]], offset)
                 if count == 0:
                     raise CheckpointError(f"{at.file}: truncated while it was read")
                 done += count
+        finally:
+            os.close(file)
         return raw.view(at.info.dtype)
 
 
@@ -249,4 +254,4 @@ class MemoryWeights(StoredWeights):
         return self._tensors[name].detach().cpu()
 
     def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        return self._saved(name).flatten()[start:stop]
+        return self._saved(name).flatten()[start:stop].clone()

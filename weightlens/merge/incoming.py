@@ -28,7 +28,7 @@ class Incoming(Streamed):
         base = None if job.base is None else self._read(job.base, start, stop)
         sources = [self._read(source, start, stop) for source in job.inputs]
         if self._on_deltas and base is not None:
-            sources = [source - base for source in sources]
+            sources = [source.sub_(base) for source in sources]
         return Block(start, base, tuple(sources))
 
     def _read(self, source: Input, start: int, stop: int) -> Float[Tensor, "block"]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import hardshrink
 
-from weightlens.merge.streaming import CHUNK, Block, Streamed
+from weightlens.merge.streaming import Block, Streamed
 
 Quantities = Callable[[Block], Sequence[Float[Tensor, "block"]]]
 """What is ranked: one or more numbers for each entry of a block."""
@@ -30,9 +30,10 @@ _COLLECTED = 1 << 23
 _SMALL = 1 << 20
 """A tensor of so many entries is collected whole."""
 
-_PIECES, _PIECE = (128, 1024), 512
+_PIECES, _PIECE, _PART = (128, 1024), 512, 1 << 18
 """A sample: so many places, one in each of as many equal parts, and so many neighbours at each. The
-larger the tensor, the narrower the bracket and the larger the sample."""
+larger the tensor, the narrower the bracket and the larger the sample: a place for each part of so
+many entries, within these bounds."""
 _GOLDEN = 0.6180339887498949
 """Places move on by this share of a part: no period of the tensor's columns stays in step."""
 
@@ -119,7 +120,7 @@ def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -
     if tensor.entries <= _SMALL:
         return [np.empty(0, np.float32)] * count
     piece = max(_PIECE // width, 1) * width
-    pieces = min(max(_PIECES[0], tensor.entries // CHUNK), _PIECES[1], tensor.entries // piece)
+    pieces = min(max(_PIECES[0], tensor.entries // _PART), _PIECES[1], tensor.entries // piece)
     found: list[list[_Values]] = [[] for _ in range(count)]
     for i in range(pieces):
         place = int((i + i * _GOLDEN % 1) * (tensor.entries - piece) / pieces)
@@ -170,14 +171,15 @@ class _Search:
         if self._digits is not None:
             self._digits.see(values)
             return
-        below = values < self._high
-        at_high = int(np.count_nonzero(values == self._high))
-        self._above += len(values) - int(np.count_nonzero(below)) - at_high
-        self._at_high.append(at_high)
+        not_above = values <= self._high
+        self._above += len(values) - int(np.count_nonzero(not_above))
+        # few of the block, as a rule: what follows takes next to nothing
+        near = values[not_above & (values >= self._low)]
+        below = near < self._high
+        self._at_high.append(len(near) - int(np.count_nonzero(below)))
         # where both ends are one value, its entries count as those at the upper end
-        same = self._low == self._high
-        self._at_low.append(0 if same else int(np.count_nonzero(values == self._low)))
-        inside = values[below & (values > self._low)]
+        inside = near[below & (near > self._low)]
+        self._at_low.append(int(np.count_nonzero(below)) - len(inside))
         self._between += len(inside)
         if self._between > _COLLECTED:
             self._inside.clear()

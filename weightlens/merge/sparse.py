@@ -17,6 +17,7 @@ which is the same in expectation.
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Annotated, ClassVar
 
 import torch
@@ -34,6 +35,9 @@ Density = Annotated[tuple[Share, ...], PerSource(default=1.0)]
 
 _TINY = 1e-7
 """Norms below are not matched: the quotient would be noise (mergekit's value)."""
+
+_SIGN, _ONE = -(1 << 31), 0x3F800000
+"""Bits of float32: the sign, and the number 1."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +98,12 @@ class Sparse(OnDeltas):
     def _elected(self, deltas: Sequence[Float[Tensor, "block"]]) -> Float[Tensor, "block"]:
         weighted = [d * w if w != 1 else d for d, w in zip(deltas, self.weight, strict=True)]
         sign = elected_sign(weighted)
-        result, divisor = torch.zeros_like(sign), torch.zeros_like(sign)
-        for delta, weight in zip(weighted, self.weight, strict=True):
-            # what agrees is positive once turned by the sign; turning back is exact
-            agreeing = (delta * sign).clamp_(min=0)
-            result += agreeing
-            if self.normalize:
-                divisor += agreeing.sign_() * weight
-        result *= sign
+        # what agrees is positive once turned by the sign; turning back is exact
+        agreeing = [(delta * sign).clamp_(min=0) for delta in weighted]
+        result = reduce(torch.add, agreeing) * sign
         if not self.normalize:
             return result
+        divisor = weighted_sum([delta.sign_() for delta in agreeing], self.weight)
         if min(self.weight) > 0:  # then no weights cancel, and 0/tiny is 0 where nobody agrees
             return result.div_(divisor.clamp_(min=torch.finfo(divisor.dtype).tiny))
         return result.div_(divisor.masked_fill_(divisor == 0, 1.0))
@@ -112,11 +112,10 @@ class Sparse(OnDeltas):
 def elected_sign(deltas: Sequence[Float[Tensor, "block"]]) -> Float[Tensor, "block"]:
     """The sign of the sum of deltas, entry by entry: 1 or −1, and 1 where the sum is 0."""
     # + 0.0: −0 becomes 0
-    summed = deltas[0] + 0.0
-    for delta in deltas[1:]:
-        summed += delta
-    summed += 0.0
-    return torch.copysign(torch.ones_like(summed), summed)
+    summed = reduce(torch.add, deltas) + 0.0
+    # in place of copysign, which takes several times as long
+    bits = summed.view(torch.int32).bitwise_and_(_SIGN).bitwise_or_(_ONE)
+    return bits.view(torch.float32)
 
 
 def _matching(before: float, after: float) -> float:

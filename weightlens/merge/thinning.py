@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.merge.draws import Draws, draws
+from weightlens.merge.draws import Limits, below
 from weightlens.merge.sparse import Sparse, Trim
 from weightlens.merge.streaming import Block, Streamed
 
@@ -27,7 +27,7 @@ class Thinned(Sparse):
     passes: ClassVar[str] = "two-pass"
 
     @abstractmethod
-    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Draws:
+    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Limits:
         """What the draw of each entry has to be below for the entry to stay; one for each, or one
         for all of them. width: of a row, which the block holds whole ones of."""
 
@@ -41,8 +41,8 @@ class Thinned(Sparse):
             place = (source, block.start, len(block))
             if place in known:
                 return np.unpackbits(known[place], count=len(block)).view(np.bool_)
-            drawn = draws(tensor.key, source, block.start, len(block))
-            found: Kept = drawn < self.limits(block.sources[source], source, width)
+            limits = self.limits(block.sources[source], source, width)
+            found = below(tensor.key, source, block.start, len(block), limits)
             if remembers:
                 known[place] = np.packbits(found)
             return found

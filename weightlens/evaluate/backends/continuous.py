@@ -6,6 +6,7 @@ all answers are drawn from one stream of random numbers, not from seeds of their
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -17,6 +18,9 @@ from weightlens.evaluate.task import Sampling
 
 _TOGETHER = 512
 """Prompts that are given at once, and kept when all of them are answered."""
+_PAGE = 256
+_AT_ONCE = 32
+"""Answers under way together on a CPU."""
 
 
 class ContinuousBatching(Backend):
@@ -52,7 +56,9 @@ class ContinuousBatching(Backend):
         try:
             with quiet_transformers():
                 found = chat.model.generate_batch(
-                    [list(prompt.tokens) for prompt in prompts], generation_config=settings
+                    [list(prompt.tokens) for prompt in prompts],
+                    generation_config=settings,
+                    continuous_batching_config=self._memory(prompts, sampling),
                 )
         except torch.OutOfMemoryError as error:
             raise OutOfMemory from error
@@ -64,6 +70,17 @@ class ContinuousBatching(Backend):
             )
         by_number = sorted(found.values(), key=lambda one: int(one.request_id.rpartition("_")[2]))
         return [self._reply(one.generated_tokens) for one in by_number]
+
+    def _memory(self, prompts: Sequence[Prompt], sampling: Sampling) -> Any:
+        """On a CPU no more pages than these prompts need: left alone, it takes nearly all memory
+        and fills it with noughts. None where transformers is to decide."""
+        if self._chat.model.device.type != "cpu":
+            return None
+        from transformers import ContinuousBatchingConfig
+
+        longest = max(len(prompt.tokens) for prompt in prompts) + sampling.max_new_tokens
+        pages = (1 + longest // _PAGE) * min(len(prompts), _AT_ONCE)
+        return ContinuousBatchingConfig(page_size=_PAGE, num_blocks=pages)
 
     def _reply(self, tokens: Sequence[int]) -> Reply:
         ends = frozenset(self._chat.words.ends)

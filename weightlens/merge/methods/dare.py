@@ -12,12 +12,12 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.merge.draws import Draws, limits
+from weightlens.merge.draws import Limits, limits
 from weightlens.merge.thinning import Thinned
 
 
 class _Dare(Thinned):
-    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Draws:
+    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Limits:
         """The same for all entries."""
         return limits(self.density[source])
 

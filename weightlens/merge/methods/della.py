@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from pydantic import model_validator
 from torch import Tensor
 
-from weightlens.merge.draws import Draws, limits
+from weightlens.merge.draws import Limits, limits
 from weightlens.merge.method import PerSource, Share
 from weightlens.merge.thinning import Thinned
 
@@ -38,7 +38,7 @@ class _Della(Thinned):
         """A row."""
         return max(shape[-1], 1) if shape else 1
 
-    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Draws:
+    def limits(self, delta: Float[Tensor, "block"], source: int, width: int) -> Limits:
         """By the rank of each entry in its row."""
         by_rank = _limits_by_rank(width, self.density[source], self.epsilon[source])
         order = ascending(delta.view(-1, width))

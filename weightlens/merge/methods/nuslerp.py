@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.merge.method import Finite, OnEither, PerSource
-from weightlens.merge.streaming import Block, Streamed
+from weightlens.merge.streaming import Block, Streamed, gram
 
 _SHORTEST = 1e-7
 _PARALLEL = 1 - 1e-12
@@ -74,16 +74,19 @@ class NuSlerp(OnEither):
         width = self.width(tensor.shape)
         if not self.nuslerp_flatten and not self._by_columns(tensor.shape):
             return Vectors(width, None)
-        total = torch.zeros(3, *(() if self.nuslerp_flatten else (width,)), dtype=torch.float64)
+        if self.nuslerp_flatten:
+            products = gram(tensor)
+            return Vectors(width, Products(products[0, 0], products[1, 1], products[0, 1]))
+        total = torch.zeros(3, width, dtype=torch.float64)
         for block in tensor.blocks(width):
-            total += _products(block, width, () if self.nuslerp_flatten else 0)
+            total += _products(block, width, axis=0)
         return Vectors(width, Products(*total))
 
     def combine(self, block: Block, gathered: Vectors) -> Float[Tensor, "block"]:
         """The points on the arcs."""
         products = gathered.products
         if products is None:
-            products = Products(*_products(block, gathered.width, 1).unsqueeze(-1))
+            products = Products(*_products(block, gathered.width, axis=1).unsqueeze(-1))
         a, b = (source.view(-1, gathered.width) for source in block.sources)
         first, second = self._factors(products)
         return (first * a + second * b).flatten()
@@ -102,8 +105,7 @@ class NuSlerp(OnEither):
         )
 
 
-def _products(block: Block, width: int, axis: int | tuple[()]) -> Float[Tensor, "3 *n"]:
-    """‖a‖², ‖b‖², ⟨a, b⟩ along an axis of the rows; () for all of them together."""
+def _products(block: Block, width: int, *, axis: int) -> Float[Tensor, "3 n"]:
+    """‖a‖², ‖b‖², ⟨a, b⟩ along an axis of the rows."""
     a, b = (source.view(-1, width).double() for source in block.sources)
-    pairs = (a * a, b * b, a * b)
-    return torch.stack([p.sum() if axis == () else p.sum(axis) for p in pairs])
+    return torch.stack([(a * a).sum(axis), (b * b).sum(axis), (a * b).sum(axis)])
