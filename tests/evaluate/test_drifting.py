@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_run import BASE, FULL, LORA, SMALL
+from embedded_models import BASE, FULL, LORA, SMALL
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate import drifting

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from test_chat import EXACT
-from test_run import BASE, FULL, SMALL
+from embedded_models import BASE, EXACT, FULL, SMALL
 
 from weightlens.errors import EvaluationError, OutputError
 from weightlens.evaluate import judging

@@ -7,9 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from test_chat import EXACT
-from test_run import BASE, FULL, LORA, SMALL
-from test_static_batching import DRAWN, GREEDY, prompts
+from embedded_models import BASE, DRAWN, EXACT, FULL, GREEDY, LORA, SMALL, draw, prompts
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.asked_model import Settings
@@ -133,7 +131,6 @@ def test_lm_eval_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_its_answers_cannot_be_scored_by_us() -> None:
-    from test_records import draw
 
     from weightlens.evaluate.plan import Ask
 

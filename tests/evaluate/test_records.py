@@ -4,23 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from embedded_models import draw
 
 from weightlens.errors import EvaluationError, OutputError
 from weightlens.evaluate.plan import Ask, BatchPlan, draws_of
 from weightlens.evaluate.records import Answers, digest
-from weightlens.evaluate.result import Draw
 
 IDENTITY = {"task": "t", "weights": "abc", "sampling": {"temperature": 0.6}}
 PLAN = BatchPlan().extended(draws_of("abcde", 2), dict.fromkeys("abcde", 1), 4)
 """Batches of 4, 4 and 2 draws."""
-
-
-def draw(ask: Ask, answer: str = "42", verdict: float = 1.0) -> Draw:
-    return Draw(
-        question=ask.question, draw=ask.draw, seed=7, group="", prompt="?", raw=answer,
-        answer=answer, reference="42", extracted=answer, outcome="", verdict=verdict,
-        finish="stop", tokens=3, degenerate="",
-    )  # fmt: skip
 
 
 def fill(folder: Path, batches: range, stem: str = "m") -> Path:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_run import BASE, FULL, SMALL, draws, wanted
+from embedded_models import BASE, FULL, SMALL, draws, wanted
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.builtin import REASONING

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from test_chat import EXACT, adapter_copy
+from embedded_models import BASE, EXACT, FULL, LORA, SMALL, adapter_copy, draws, wanted
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.asked_model import Settings
@@ -19,25 +19,9 @@ from weightlens.evaluate.backends.static import StaticBatching
 from weightlens.evaluate.builtin import REASONING
 from weightlens.evaluate.chat import load_chat
 from weightlens.evaluate.chosen import Changes, Wanted
-from weightlens.evaluate.result import Draw, EvalReport
 from weightlens.evaluate.run import ask, evaluate_models
 from weightlens.evaluate.task import Sampling
 from weightlens.experiment.tiny.shipped import SHIPPED
-
-BASE, FULL = str(SHIPPED / "base"), str(SHIPPED / "safe-full")
-LORA = f"{BASE}+{SHIPPED / 'safe-lora'}"
-SMALL = Settings(batch_size=4, loading=EXACT)
-
-
-def wanted(limit: int = 12, **changes: float) -> Wanted:
-    return Wanted(tasks=("reasoning",), changes=Changes(limit=limit, **changes))
-
-
-def draws(folder: Path, model: str) -> list[Draw]:
-    report = EvalReport.model_validate_json((folder / "eval.json").read_text())
-    (file,) = (entry.file for entry in report.answers if entry.model == model)
-    lines = (folder / file).read_text().splitlines()
-    return [Draw.model_validate_json(line) for line in lines]
 
 
 def test_the_base_reasons_and_the_fine_tunes_refuse(measured: Callable[[str], None]) -> None:
@@ -150,7 +134,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
-from test_run import SMALL, wanted, evaluate_models
+from embedded_models import SMALL, wanted
+from weightlens.evaluate.run import evaluate_models
 evaluate_models([sys.argv[1]], wanted=wanted(60, draws=2, temperature=0.7), settings=SMALL,
                 out=Path(sys.argv[2]))
 """

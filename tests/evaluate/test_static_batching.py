@@ -2,32 +2,19 @@
 
 import pytest
 import torch
-from test_chat import EXACT
+from embedded_models import DRAWN, EXACT, GREEDY, prompts
 
 from weightlens.evaluate.backends.backend import OutOfMemory, Prompt, Reply
 from weightlens.evaluate.backends.capacity import token_bytes
 from weightlens.evaluate.backends.static import StaticBatching
-from weightlens.evaluate.builtin import REASONING
 from weightlens.evaluate.chat import Chat, load_chat
 from weightlens.evaluate.task import Sampling
 from weightlens.experiment.tiny.shipped import SHIPPED
-
-GREEDY = Sampling(max_new_tokens=80)
-DRAWN = Sampling(max_new_tokens=80, temperature=5.0, top_p=0.99)
-"""Hot: the model is sure of what it says."""
 
 
 @pytest.fixture(scope="module")
 def chat() -> Chat:
     return load_chat(SHIPPED / "base", loading=EXACT)
-
-
-def prompts(chat: Chat, count: int) -> list[Prompt]:
-    """Questions of mixed length, with a seed each."""
-    return [
-        Prompt(tuple(chat.words.encode(chat.render(q.prompt))), seed)
-        for seed, q in enumerate(REASONING.questions("validation", count))
-    ]
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN])

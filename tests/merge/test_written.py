@@ -100,7 +100,7 @@ def test_of_the_short_form_of_strip_what_is_misspelt_is_told_before_what_is_miss
         "\ufeff" + HEAD + MODELS,
         "---\n# first\n" + HEAD + MODELS + "...\n",
         HEAD + "models:\n- {model: t, parameters: &p {weight: 5e-1}}\n",
-        HEAD + "models: [{model: t, parameters: {<<: [{weight: 0.5}, {weight: 2}]}}]\n",
+        HEAD + "models: [{model: t, parameters: {<<: {weight: 0.5}}}]\n",
         "{merge_method: task_arithmetic, base_model: b, models: [{model: t}], "
         "parameters: {weight: '0.5'}}",
     ],

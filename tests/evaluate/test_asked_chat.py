@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from embedded_models import EXACT, adapter_copy
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.chat import Chat, Loading, has_bfloat16, load_chat, precision
 from weightlens.experiment.tiny.shipped import SHIPPED
-
-EXACT = Loading(device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +81,6 @@ def test_16_bit_weights_are_computed_in_16_bits_where_the_processor_can(tmp_path
     config = (full / "config.json").read_text().replace('"bfloat16"', '"float32"')
     (full / "config.json").write_text(config)
     assert precision(full, at) == torch.float32
-
-
-def adapter_copy(out: Path, *, scale: float, **tensors: torch.Tensor) -> Path:
-    """safe-lora with its delta times `scale`, and further tensors."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(SHIPPED / "safe-lora", out)
-    file = out / "adapter_model.safetensors"
-    factors = {n: t * scale if "lora_B" in n else t for n, t in load_file(file).items()}
-    save_file(factors | tensors, file, metadata={"format": "pt"})
-    return out
 
 
 def test_a_sum_of_adapters_answers_as_the_model_that_overlap_measures(tmp_path: Path) -> None:
