@@ -41,8 +41,10 @@ class Run:
 
 
 def read_run(file: Path) -> Run | None:
-    """A JSON file of ours; None where it is another's. Raises InputError for one of ours that cannot
-    be read: damaged, or of a version that this program does not know."""
+    """A JSON file of ours; None where it is another's.
+
+    Raises InputError for one of ours that cannot be read: damaged, or of another version.
+    """
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
