@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weightlens.merge.engine import merge_state_dicts, run_merge
     from weightlens.merge.extract import extract_adapter
     from weightlens.merge.extract_record import ExtractReport
+    from weightlens.merge.rebuilding import rebuild_merge
     from weightlens.merge.record import MergeReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
     from weightlens.spectral.lowrank import Truncation
@@ -58,6 +59,7 @@ _HOMES = {
     "merge_state_dicts": "weightlens.merge.engine",
     "parse_recipe": "weightlens.merge.resolution",
     "read_recipe": "weightlens.merge.resolution",
+    "rebuild_merge": "weightlens.merge.rebuilding",
     "rescore": "weightlens.evaluate.rescoring",
     "run_merge": "weightlens.merge.engine",
     "score_answers": "weightlens.evaluate.rescoring",
@@ -86,6 +88,7 @@ __all__ = [
     "merge_state_dicts",
     "parse_recipe",
     "read_recipe",
+    "rebuild_merge",
     "rescore",
     "run_merge",
     "score_answers",

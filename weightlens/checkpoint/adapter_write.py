@@ -128,6 +128,11 @@ class AdapterWriter:
         """How many are in it, each factor one."""
         return self._file.tensors if self._file else 0
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The xxh3-128 of every tensor that is in it."""
+        return dict(self._file.checksums) if self._file else {}
+
     def __enter__(self) -> "AdapterWriter":
         """Makes the folder. Raises OutputError where another run is filling it."""
         try:

@@ -29,7 +29,10 @@ _READ_BYTES = 1 << 22
 
 
 class AppendedFile:
-    """Grows by one tensor at a time, and is a safetensors file once it is finished."""
+    """Grows by one tensor at a time, and is a safetensors file once it is finished.
+
+    checksums: the xxh3-128 of every tensor in it, by name.
+    """
 
     def __init__(self, file: Path, keys: Iterable[str]) -> None:
         """keys: every name that may come. Opens the file, which must not be there."""
@@ -38,7 +41,7 @@ class AppendedFile:
         self._start = _LENGTH + room + -room % 8  # tensors lie at multiples of 8
         self._end = self._start
         self._infos: dict[str, TensorInfo] = {}
-        self._digests: dict[str, str] = {}
+        self.checksums: dict[str, str] = {}
         self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
 
     @property
@@ -58,7 +61,7 @@ class AppendedFile:
         self._write(raw, at=self._end)
         self._end += len(raw)
         self._infos[key] = TensorInfo(tuple(tensor.shape), tensor.dtype)
-        self._digests[key] = xxhash.xxh3_128_hexdigest(raw)
+        self.checksums[key] = xxhash.xxh3_128_hexdigest(raw)
 
     def differing(self) -> str | None:
         """The first tensor that the disk does not hold as it was written; None where all are."""
@@ -70,7 +73,7 @@ class AppendedFile:
             while at < end and (chunk := os.pread(self._file, min(end - at, _READ_BYTES), at)):
                 digest.update(chunk)
                 at += len(chunk)
-            if digest.hexdigest() != self._digests[key]:
+            if digest.hexdigest() != self.checksums[key]:
                 return key
         return None
 

@@ -140,6 +140,13 @@ class CheckpointWriter:
             with self._lock:
                 self._journal.append(name, digest.hexdigest(), notes)
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The xxh3-128 of every finished tensor, in the order of the output. Needs a plan."""
+        assert self._journal is not None, "no plan, no digests"
+        done = self._journal.finished
+        return {name: done[name].digest for name in self._infos if name in done}
+
     def verify(self) -> None:
         """Reads every tensor back from the disk. Needs a plan.
 

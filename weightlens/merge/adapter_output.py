@@ -68,7 +68,7 @@ def merge_adapters(
         if verify:
             writer.verify()
         made = report(writer.tensors, writer.nbytes)
-        made = made.model_copy(update={"matrices": run.records})
+        made = made.model_copy(update={"matrices": run.records, "checksums": writer.checksums})
         writer.add_provenance(made.to_json())
     return made
 

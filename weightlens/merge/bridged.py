@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from weightlens.checkpoint.chat import set_chat_template
+from weightlens.checkpoint.checksums import checksums_of
 from weightlens.checkpoint.layout import scan_folder
 from weightlens.checkpoint.partial import PartialFolder
 from weightlens.checkpoint.write import PROVENANCE_FILE
@@ -54,7 +55,8 @@ def run_bridged(
             set_chat_template(partial.path, ready.words.template)
         written = scan_folder(partial.path)
         found = report(len(written), sum(tensor.info.nbytes for tensor in written.values()))
-        found = found.model_copy(update={"warnings": [*found.warnings, *warnings]})
+        said = {"warnings": [*found.warnings, *warnings], "checksums": checksums_of(partial.path)}
+        found = found.model_copy(update=said)
         (partial.path / PROVENANCE_FILE).write_text(found.to_json(), encoding="utf-8")
         partial.publish()
     except BaseException:

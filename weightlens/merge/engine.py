@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +17,8 @@ from weightlens.merge.bridged import run_bridged
 from weightlens.merge.documents import Documents, read_documents
 from weightlens.merge.identity import plan_hash
 from weightlens.merge.jobs import Job
-from weightlens.merge.opening import Located, fetch, hold_sources, peek_or_download
+from weightlens.merge.opening import HERE, Located, fetch, hold_sources, peek_or_download
+from weightlens.merge.options import Options
 from weightlens.merge.plan import Plan, check_space, make_plan
 from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, report_of
 from weightlens.merge.provenance import source_record
@@ -29,26 +29,8 @@ from weightlens.merge.work import Beside
 from weightlens.version import VERSION
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a merge runs, whatever it merges; see `run_merge`. steps: what the recipes before it in
-    the same file came to; folders: and where that lies."""
-
-    seed: int = 0
-    overwrite: bool = False
-    fresh: bool = False
-    verify: bool = False
-    sync: bool = True
-    cache: FactorCache | None = None
-    workers: int | None = None
-    engine: Engine | None = None
-    progress: Progress = lambda done, total, name: None
-    steps: Mapping[str, MergeReport] = field(default_factory=dict)
-    folders: Mapping[str, Path] = field(default_factory=dict)
-
-
 def run_merge(
-    recipe: Path | Resolution,
+    recipe: Path | Resolution | Documents,
     out: Path,
     *,
     seed: int = 0,
@@ -58,6 +40,7 @@ def run_merge(
     sync: bool = True,
     lenient: bool = False,
     engine: Engine | None = None,
+    places: Mapping[str, str] = HERE,
     cache: FactorCache | None = None,
     workers: int | None = None,
     progress: Progress = lambda done, total, name: None,
@@ -69,38 +52,43 @@ def run_merge(
     the disk full, leaves OUT.partial, and the same call goes on from there. fresh: start anew all
     the same. verify: read every tensor back before the output gets its name. sync: wait until it is
     on the disk before; without, a loss of power can damage it, a kill cannot. lenient: unknown keys
-    in the recipe are warnings. engine: ours wherever it can, unless one is named. cache: where
+    in the recipe are warnings. engine: ours wherever it can, unless one is named. places: where
+    models are to be had from, by what the recipe calls them, if not by that name. cache: where
     factorisations of the base are kept and found again. workers: threads that merge tensors side
     by side; the bytes do not depend on it. Raises InputError and its kinds.
 
     A file of several recipes is carried out step by step, the results of all but the last in
     OUT.steps, which goes when the last is done.
     """
-    documents = _documents(recipe, lenient)
-    check_output(out, overwrite=overwrite)
-    options = Options(seed, overwrite, fresh, verify, sync, cache, workers, engine, progress)
+    options = Options(
+        seed, overwrite, fresh, verify, sync, cache, workers, engine, places, progress
+    )  # fmt: skip
+    return merge_documents(_documents(recipe, lenient), out, options)
+
+
+def merge_documents(documents: Documents, out: Path, options: Options) -> MergeReport:
+    """`run_merge` of recipes that have been read."""
+    check_output(out, overwrite=options.overwrite)
     folders = _step_folders(documents, out)
-    prepared = prepare_all(documents, engine=engine, look=peek_or_download)
+    prepared = prepare_all(
+        documents, engine=options.engine, look=peek_or_download, places=options.places
+    )
     _check_space(prepared, [*folders.values(), out])
     for (name, folder), step in zip(folders.items(), prepared, strict=False):
-        made = _step(step, folder, options)
-        options = replace(
-            options,
-            steps={**options.steps, name: made},
-            folders={**options.folders, name: folder},
-        )
+        options = options.after(name, _step(step, folder, options), folder)
     report = _carry_out(prepared[-1], out, options)
     _remove_steps(folders)
     return report
 
 
 def plan_merge(
-    recipe: Path | Resolution,
+    recipe: Path | Resolution | Documents,
     out: Path | None = None,
     *,
     overwrite: bool = False,
     lenient: bool = False,
     engine: Engine | None = None,
+    places: Mapping[str, str] = HERE,
     workers: int | None = None,
 ) -> list[PlanReport]:
     """What `run_merge` would do, from headers alone: one report for each recipe of the file.
@@ -109,7 +97,7 @@ def plan_merge(
     of the output where one is named.
     """
     documents = _documents(recipe, lenient)
-    prepared = prepare_all(documents, engine=engine)
+    prepared = prepare_all(documents, engine=engine, places=places)
     if out is not None:
         check_output(out, overwrite=overwrite, sources=prepared[-1].located.folders)
         _check_space(prepared, [*_step_folders(documents, out).values(), out])
@@ -140,10 +128,10 @@ def merge_state_dicts(
     return merged, run.records
 
 
-def _documents(recipe: Path | Resolution, lenient: bool) -> Documents:
+def _documents(recipe: Path | Resolution | Documents, lenient: bool) -> Documents:
     if isinstance(recipe, Path):
         return read_documents(recipe, lenient=lenient)
-    return Documents({}, recipe)
+    return recipe if isinstance(recipe, Documents) else Documents({}, recipe)
 
 
 def _step_folders(documents: Documents, out: Path) -> dict[str, Path]:
@@ -201,7 +189,8 @@ def _fetched(prepared: Prepared, options: Options) -> Prepared:
     located = prepared.located
     if not located.remote:
         return prepared
-    return prepare(prepared.resolution, fetch(located, options.folders), engine=options.engine)
+    found = fetch(located, options.folders, options.places)
+    return prepare(prepared.resolution, found, engine=options.engine)
 
 
 def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
@@ -229,7 +218,8 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
         report = _report(
             ready, options, key, records.result(), tensors=len(plan.jobs), size=plan.bytes_written
         )
-        report = report.model_copy(update={"matrices": run.records})
+        measured = {"matrices": run.records, "checksums": writer.checksums}
+        report = report.model_copy(update=measured)
         (writer.folder / PROVENANCE_FILE).write_text(report.to_json(), encoding="utf-8")
     return report
 

@@ -163,6 +163,7 @@ class Extraction:
             parameters=writer.nbytes // writer.dtype.itemsize,
             matrix_parameters=sum(math.prod(m.shape) for m in self.matrices if m.rank),
             bytes=writer.nbytes,
+            checksums=writer.checksums,
             matrices=self.matrices,
             whole=self.whole,
             left_out=self.left_out,

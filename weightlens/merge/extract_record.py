@@ -87,7 +87,8 @@ class ExtractReport(Record):
     """Provenance of an extracted adapter, and how near it is to the delta it stands for.
 
     unchanged: matrices whose delta is zero. parameters: numbers in the adapter; matrix_parameters:
-    those of the matrices that its factors stand for.
+    those of the matrices that its factors stand for. checksums: the xxh3-128 of every tensor's
+    bytes as they were written, by name.
     """
 
     schema_: Literal["weightlens.extract/1"] = Field(default="weightlens.extract/1", alias="schema")
@@ -102,6 +103,7 @@ class ExtractReport(Record):
     parameters: int
     matrix_parameters: int
     bytes: int
+    checksums: dict[str, str] = Field(default_factory=dict)
     matrices: list[ExtractedMatrix]
     whole: list[WholeTensor]
     left_out: list[LeftOut]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from weightlens.hub import resolve as resolve_model
 from weightlens.hub.reference import terms
 from weightlens.merge.jobs import Source
 from weightlens.merge.resolution import Resolution
+
+HERE: Mapping[str, str] = MappingProxyType({})
+"""Every model is to be had from where the recipe says."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,16 @@ def peek_or_download(term: str) -> Peeked:
 
 
 def look_up(
-    resolution: Resolution, steps: Mapping[str, Path] | None = None, *, look: Look = peek
+    resolution: Resolution,
+    steps: Mapping[str, Path] | None = None,
+    *,
+    look: Look = peek,
+    places: Mapping[str, str] = HERE,
 ) -> Located:
     """Finds every model; with `peek`, without downloading weights.
 
-    steps: results of other recipes of the same file, by name. Raises ModelNotFound, and
-    CheckpointError for weights on the Hub that have no headers to read.
+    steps: results of other recipes of the same file, by name. places: see `terms_of`. Raises
+    ModelNotFound, and CheckpointError for weights on the Hub that have no headers to read.
     """
     made = steps or {}
     models: dict[str, Resolved] = {}
@@ -62,7 +70,7 @@ def look_up(
     for name in named_models(resolution):
         peeked = [
             Peeked(term, made[term]) if term in made else look(term)
-            for term in terms_of(name, made)
+            for term in terms_of(name, made, places)
         ]
         for term in peeked:
             if term.unknown is not None:
@@ -74,8 +82,8 @@ def look_up(
     return Located(models, remote, missing)
 
 
-def fetch(located: Located, steps: Mapping[str, Path]) -> Located:
-    """Downloads what is still on the Hub. steps: as for `look_up`, and all of them are there.
+def fetch(located: Located, steps: Mapping[str, Path], places: Mapping[str, str] = HERE) -> Located:
+    """Downloads what is still on the Hub. steps, places: as for `look_up`, and all steps are there.
     Raises ModelNotFound."""
 
     def fetched(name: str, at: Resolved) -> Resolved:
@@ -83,7 +91,7 @@ def fetch(located: Located, steps: Mapping[str, Path]) -> Located:
             return at
         found = [
             Resolved(term, steps[term]) if term in steps else resolve_model(term)
-            for term in terms_of(name, steps)
+            for term in terms_of(name, steps, places)
         ]
         return _sum(name, [(term.path, term.commits[0]) for term in found])
 
@@ -97,9 +105,14 @@ def _sum(name: str, found: Sequence[tuple[Path, str | None]]) -> Resolved:
     )
 
 
-def terms_of(reference: str, steps: Collection[str]) -> list[str]:
-    """What a reference adds up: names of steps, folders, Hub ids. Raises ModelNotFound."""
-    return [reference] if reference in steps else terms(reference)
+def terms_of(reference: str, steps: Collection[str], places: Mapping[str, str] = HERE) -> list[str]:
+    """What a reference adds up: names of steps, folders, Hub ids. places: where models are to be
+    had from, by what recipes call them or a term of that. Raises ModelNotFound."""
+    if reference in steps:
+        return [reference]
+    if reference not in places:
+        return terms("+".join(places.get(term, term) for term in reference.split("+")))
+    return terms(places[reference])
 
 
 def named_models(resolution: Resolution) -> list[str]:

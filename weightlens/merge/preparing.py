@@ -15,7 +15,7 @@ from weightlens.errors import RecipeError
 from weightlens.hub import Resolved, peek
 from weightlens.merge.adapter_plan import check_adapter_recipe
 from weightlens.merge.documents import Documents
-from weightlens.merge.opening import Located, Look, look_up, open_sources
+from weightlens.merge.opening import HERE, Located, Look, look_up, open_sources
 from weightlens.merge.plan import Plan, make_plan
 from weightlens.merge.record import PlanReport
 from weightlens.merge.resolution import Resolution
@@ -73,10 +73,15 @@ def prepare(resolution: Resolution, located: Located, *, engine: Engine | None =
 
 
 def prepare_all(
-    documents: Documents, *, engine: Engine | None = None, look: Look = peek
+    documents: Documents,
+    *,
+    engine: Engine | None = None,
+    look: Look = peek,
+    places: Mapping[str, str] = HERE,
 ) -> list[Prepared]:
     """Plans all recipes of a file, in the order of the work. Of those that are to come, later ones
-    see the headers, and what will lie beside the weights. Raises like `prepare`."""
+    see the headers, and what will lie beside the weights. places: where models are to be had from,
+    by name. Raises like `prepare`."""
     prepared: list[Prepared] = []
     known: dict[str, Path] = {}
     ahead: dict[Path, RemoteTensors] = {}
@@ -84,7 +89,7 @@ def prepare_all(
         for name, resolution in [*documents.steps.items(), ("", documents.last)]:
             if resolution.recipe.output == "adapter":
                 check_adapter_recipe(resolution, known)
-            found = look_up(resolution, known, look=look)
+            found = look_up(resolution, known, look=look, places=places)
             located = replace(found, remote={**found.remote, **ahead})
             prepared.append(prepare(resolution, located, engine=engine))
             if name:

@@ -69,6 +69,7 @@ class MergeReport(Record):
 
     plan: a hash of everything that the output depends on; None in records of before there was one,
     and of mergekit's engine. steps: the merges whose results went in, by their names in the recipe.
+    checksums: the xxh3-128 of every tensor's bytes as they were written, by name.
     """
 
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
@@ -83,6 +84,7 @@ class MergeReport(Record):
     warnings: list[str]
     tensors: int
     bytes: int
+    checksums: dict[str, str] = Field(default_factory=dict)
     matrices: list[MatrixRecord]
     steps: dict[str, "MergeReport"] = Field(default_factory=dict)
 

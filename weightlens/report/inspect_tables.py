@@ -1,7 +1,7 @@
 """`weightlens inspect` in the terminal; imports nothing that reads weights."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import RenderableType
@@ -47,10 +47,21 @@ def inspect_tables(report: InspectReport) -> list[RenderableType]:
             tuned, base = made["tuned"]["model"], made["base"]["model"]
             lines.append(f"extracted by weightlens {made.get('weightlens')}: {tuned} − {base}")
             return lines
-        sources = ", ".join(str(s["model"]) for s in made.get("sources", []))
-        lines.append(f"merged by weightlens {made.get('weightlens')} from {sources}:")
-        lines.append(str(made.get("recipe", "")).rstrip())
+        lines += _merged(made)
     return lines
+
+
+def _merged(made: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """How a merge came to be: versions, seed and plan, the models that went in, the recipe."""
+    yield (
+        f"merged by weightlens {made.get('weightlens')} with torch {made.get('torch')}, "
+        f"seed {made.get('seed')}, plan {made.get('plan') or 'unknown'}"
+    )
+    models = [("base", made["base"])] if made.get("base") else []
+    for role, model in [*models, *(("source", source) for source in made.get("sources", []))]:
+        known = f"commit {model['commit']}" if model.get("commit") else f"hash {model.get('hash')}"
+        yield f"{role} {model['model']}, {known}"
+    yield str(made.get("recipe", "")).rstrip()
 
 
 def spectra_table(found: Sequence["TensorSpectrum"]) -> Table:

@@ -177,11 +177,11 @@ def _has_chat_template(folder: Path) -> bool:
 
 
 def _provenance(folder: Path) -> dict[str, Any] | None:
-    """How a merge of ours was made, without the record of every matrix."""
+    """How a merge of ours was made, without the records of every matrix and tensor."""
     record = _json(folder / "weightlens.json")
     if record is None:
         return None
-    return {key: value for key, value in record.items() if key != "matrices"}
+    return {key: value for key, value in record.items() if key not in ("matrices", "checksums")}
 
 
 def _json(file: Path) -> dict[str, Any] | None:

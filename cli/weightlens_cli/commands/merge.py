@@ -9,6 +9,7 @@ import typer
 from weightlens_cli import screen
 from weightlens_cli.caching import NoCache, chosen_cache
 from weightlens_cli.memory import reuse_freed_memory
+from weightlens_cli.places import named_places
 
 if TYPE_CHECKING:
     from weightlens.merge.preparing import Engine
@@ -29,7 +30,9 @@ class EngineName(StrEnum):
 
 
 def merge(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML).")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe file (YAML), or a weightlens.json to merge by again.")
+    ],
     out: Annotated[Path | None, typer.Argument(help="Output folder; must be new or empty.")] = None,
     dry_run: Annotated[
         bool,
@@ -38,6 +41,13 @@ def merge(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of random draws and random subspaces.")] = 0,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MODEL",
+            help="Where a model of the recipe is to be had from, if not by that name.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT once the new merge is whole.")
     ] = False,
@@ -74,18 +84,30 @@ def merge(
     mergekit's recipes run unchanged. Everything goes into OUT.partial, which is renamed to OUT when
     it is whole. Where a run was interrupted or killed, the same command goes on from OUT.partial.
     The record of the merge (recipe, sources with hashes, overlaps before, after and as written)
-    lies beside the weights as weightlens.json.
+    lies beside the weights as weightlens.json. With such a record in the place of the recipe the
+    merge is made again, by its seed and the commits of its sources, and compared with it tensor by
+    tensor: exit code 1 where one differs.
     """
     screen.check_target(json)
     from weightlens.errors import OutputError
-    from weightlens.merge.engine import plan_merge, run_merge
+    from weightlens.merge.documents import read_documents
+    from weightlens.merge.engine import merge_documents, plan_merge
+    from weightlens.merge.options import Options
+    from weightlens.merge.rebuilding import rebuild_merge, recorded_documents
     from weightlens.report.plan_tables import plan_tables
     from weightlens.report.tables import merge_tables
 
-    chosen = engine.chosen
+    chosen, places = engine.chosen, named_places(source or [])
+    again = recipe.suffix == ".json"
     if dry_run:
         plans = plan_merge(
-            recipe, out, overwrite=overwrite, lenient=lenient, engine=chosen, workers=workers
+            recorded_documents(recipe) if again else recipe,
+            out,
+            overwrite=overwrite,
+            lenient=lenient,
+            engine=chosen,
+            places=places,
+            workers=workers,
         )
         if json is not None:
             screen.write_text("[" + ",\n".join(plan.to_json() for plan in plans) + "]\n", json)
@@ -97,21 +119,25 @@ def merge(
     reuse_freed_memory()
     with screen.bytes_bar() as bar:
         task = bar.add_task("merging", total=None)
-        report = run_merge(
-            recipe,
-            out,
+        options = Options(
             seed=seed,
             overwrite=overwrite,
             fresh=fresh,
             verify=verify,
             sync=not no_sync,
-            lenient=lenient,
             engine=chosen,
+            places=places,
             workers=workers,
             cache=chosen_cache(no_cache),
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
+        if again:
+            report = rebuild_merge(recipe, out, options=options)
+        else:
+            report = merge_documents(read_documents(recipe, lenient=lenient), out, options)
     if json is not None:
         screen.write_text(report.to_json(), json)
     if json != "-":
         screen.console().print(*merge_tables(report, out), sep="\n")
+        if again:
+            screen.console().print(f"The same {len(report.checksums)} tensors as in {recipe}.")

@@ -1,0 +1,36 @@
+"""How a merge runs, whatever it merges."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from weightlens.factors import FactorCache
+from weightlens.merge.opening import HERE
+from weightlens.merge.preparing import Engine
+from weightlens.merge.record import MergeReport
+from weightlens.merge.running import Progress
+
+
+@dataclass(frozen=True)
+class Options:
+    """See `run_merge`. places: where models are to be had from, by what the recipe calls them.
+    steps: what the recipes before it in the same file came to; folders: and where that lies."""
+
+    seed: int = 0
+    overwrite: bool = False
+    fresh: bool = False
+    verify: bool = False
+    sync: bool = True
+    cache: FactorCache | None = None
+    workers: int | None = None
+    engine: Engine | None = None
+    places: Mapping[str, str] = field(default_factory=lambda: HERE)
+    progress: Progress = lambda done, total, name: None
+    steps: Mapping[str, MergeReport] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def after(self, name: str, made: MergeReport, folder: Path) -> "Options":
+        """The same for the recipes that come after the one of this name."""
+        return replace(
+            self, steps={**self.steps, name: made}, folders={**self.folders, name: folder}
+        )

@@ -1,0 +1,105 @@
+"""A merge made anew from the record that lies beside it, and compared with it tensor by tensor.
+
+The record names the recipe, the seed, the Hub commit or the hash of every source, and the checksum
+of every tensor that was written; weights are not needed.
+"""
+
+import platform
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from weightlens.errors import CheckFailed, InputError, ModelNotFound
+from weightlens.merge.documents import Documents
+from weightlens.merge.engine import merge_documents
+from weightlens.merge.options import Options
+from weightlens.merge.record import MergeReport, SourceRecord
+from weightlens.merge.resolution import Resolution, parse_written
+from weightlens.merge.verifying import differences, read_record
+from weightlens.merge.written import Written
+from weightlens.version import VERSION
+
+_USUAL = Options()
+
+
+def rebuild_merge(record: Path, out: Path, *, options: Options = _USUAL) -> MergeReport:
+    """Merges as a record says: its recipe, its seed, its engine, the commits of its sources.
+
+    record: a merge's weightlens.json. options: how the merge runs; seed and engine are the
+    record's, and its places are needed for models that were local. Raises what `run_merge` raises,
+    InputError for a record that cannot be gone by, and CheckFailed, leaving what was made, where it
+    is not the same.
+    """
+    wanted = _record(record)
+    found = {**_pinned(wanted), **options.places}
+    as_recorded = replace(options, seed=wanted.seed, engine=wanted.engine, places=found)
+    try:
+        made = merge_documents(_read(wanted, record), out, as_recorded)
+    except ModelNotFound as error:
+        raise ModelNotFound(f"{error}; say where it is by --source NAME=MODEL") from error
+    _check_same(wanted, made, out)
+    return made
+
+
+def recorded_documents(file: Path) -> Documents:
+    """The recipes that a record holds. Raises InputError like `rebuild_merge`."""
+    return _read(_record(file), file)
+
+
+def _record(file: Path) -> MergeReport:
+    found = read_record(file)
+    if not isinstance(found, MergeReport):
+        raise InputError(f"{file}: is of an adapter that was extracted, not of a merge")
+    if not found.checksums:
+        raise InputError(f"{file}: holds no checksums to compare with; run its recipe instead")
+    return found
+
+
+def _read(record: MergeReport, file: Path) -> Documents:
+    def read(made: MergeReport) -> Resolution:
+        return parse_written(Written(made.recipe, f"{file}: recipe"), lenient=True)
+
+    return Documents({name: read(step) for name, step in record.steps.items()}, read(record))
+
+
+def _sources(record: MergeReport) -> Iterator[SourceRecord]:
+    yield from () if record.base is None else (record.base,)
+    yield from record.sources
+    for step in record.steps.values():
+        yield from _sources(step)
+
+
+def _pinned(record: MergeReport) -> dict[str, str]:
+    """Models on the Hub at the commits that went in."""
+    found = {}
+    for source in _sources(record):
+        terms = source.model.split("+")
+        commits = (source.commit or "local").split("+")
+        if len(terms) != len(commits):  # a path with a + in it: local anyway
+            continue
+        for term, commit in zip(terms, commits, strict=True):
+            if commit != "local":
+                found[term] = f"{term.partition('@')[0]}@{commit}"
+    return found
+
+
+def _check_same(wanted: MergeReport, made: MergeReport, out: Path) -> None:
+    """Raises CheckFailed, with what may be the cause."""
+    differing = differences(wanted.checksums, made.checksums)
+    if not differing:
+        return
+    hashes = {source.model: source.hash for source in _sources(made)}
+    others = [s.model for s in _sources(wanted) if hashes.get(s.model, s.hash) != s.hash]
+    causes = [f"{name} is not the model that went in" for name in dict.fromkeys(others)]
+    if wanted.weightlens != VERSION:
+        causes.append(f"it was made by weightlens {wanted.weightlens}, this is {VERSION}")
+    if wanted.torch != torch.__version__:
+        causes.append(f"it was made with torch {wanted.torch}, this is {torch.__version__}")
+    if not causes:
+        causes.append(
+            "what works on whole matrices, as strip does, may round otherwise on another processor "
+            f"(this is {platform.machine()}) or with another number of threads"
+        )
+    raise CheckFailed(f"{out}: is not the same merge: tensors: {differing}; {'; '.join(causes)}")
