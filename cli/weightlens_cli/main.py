@@ -8,6 +8,7 @@ from weightlens.version import VERSION
 from weightlens_cli.commands.cache import cache
 from weightlens_cli.commands.compare import compare
 from weightlens_cli.commands.demo import demo
+from weightlens_cli.commands.doctor import doctor
 from weightlens_cli.commands.evaluate import evaluate
 from weightlens_cli.commands.extract import extract
 from weightlens_cli.commands.inspect import inspect
@@ -61,3 +62,4 @@ app.command("mergekit-yaml", context_settings=PASSED_ON, add_help_option=False)(
 app.command("eval")(reported(evaluate))
 app.add_typer(recipe, name="recipe")
 app.add_typer(cache, name="cache")
+app.command("doctor")(reported(doctor))

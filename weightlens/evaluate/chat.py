@@ -12,6 +12,7 @@ from weightlens.checkpoint.model import open_model
 from weightlens.errors import EvaluationError, WeightlensError
 from weightlens.evaluate.quiet import quiet_transformers
 from weightlens.evaluate.words import Words
+from weightlens.machine import has_bfloat16
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """What a model computes in. auto: bfloat16 where the processor has it, if the weights have 16 bits;
@@ -134,13 +135,6 @@ def precision(path: Path, loading: Loading) -> torch.dtype:
     cuda = placed_on(loading).startswith("cuda")
     fast = torch.cuda.is_bf16_supported() if cuda else has_bfloat16()
     return torch.bfloat16 if fast else torch.float32
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies matrices in bfloat16 by instructions of its own."""
-    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(asked and asked() and capable and capable())
 
 
 def _check_whole(model: Any, loading: Mapping[str, Any], label: str) -> None:
