@@ -5,6 +5,7 @@
     report = weightlens.measure_overlap("base", ["tuned", "adapter"])
     weightlens.run_merge(Path("recipe.yaml"), Path("out"))
     weightlens.evaluate_models(["base", "out"])
+    weightlens.push("out", "me/merged")
 
 Names are imported when they are first used, so that `import weightlens` costs nothing.
 """
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from weightlens.merge.extract_record import ExtractReport
     from weightlens.merge.record import MergeReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
+    from weightlens.publish.pushing import plan_push, push
+    from weightlens.publish.record import PushReport
     from weightlens.spectral.lowrank import Truncation
     from weightlens.spectral.rank import SubspaceSize
     from weightlens.survey.callback import OverlapCallback
@@ -44,6 +47,7 @@ _HOMES = {
     "MergeReport": "weightlens.merge.record",
     "OverlapCallback": "weightlens.survey.callback",
     "OverlapReport": "weightlens.survey.result",
+    "PushReport": "weightlens.publish.record",
     "Selection": "weightlens.checkpoint.selection",
     "Settings": "weightlens.evaluate.asked_model",
     "SubspaceSize": "weightlens.spectral.rank",
@@ -57,6 +61,8 @@ _HOMES = {
     "measure_overlap": "weightlens.survey.overlap",
     "merge_state_dicts": "weightlens.merge.engine",
     "parse_recipe": "weightlens.merge.resolution",
+    "plan_push": "weightlens.publish.pushing",
+    "push": "weightlens.publish.pushing",
     "read_recipe": "weightlens.merge.resolution",
     "rescore": "weightlens.evaluate.rescoring",
     "run_merge": "weightlens.merge.engine",
@@ -71,6 +77,7 @@ __all__ = [
     "MergeReport",
     "OverlapCallback",
     "OverlapReport",
+    "PushReport",
     "Selection",
     "Settings",
     "SubspaceSize",
@@ -85,6 +92,8 @@ __all__ = [
     "measure_overlap",
     "merge_state_dicts",
     "parse_recipe",
+    "plan_push",
+    "push",
     "read_recipe",
     "rescore",
     "run_merge",
