@@ -109,7 +109,8 @@ Trouble = Callable[[Asked, Callable[[], Answer]], Answer]
 
 class Hub:
     """The server's models, and what was asked of it. down: every answer is a 503; trouble: what
-    comes between a request and its answer.
+    comes between a request and its answer; xet: Xet's hash of a file by its sha256, where it lies
+    in Xet's storage as well.
 
     TOKEN opens all models; EXPIRED is refused whatever is asked for.
     """
@@ -121,6 +122,7 @@ class Hub:
         self.requests: list[Request] = []
         self.down = False
         self.trouble: Trouble = lambda asked, answered: answered()
+        self.xet: dict[str, str] = {}
         self.port = 0
         self._lock = threading.Lock()
         self.routes: list[tuple[str, re.Pattern[str], Route]] = [
@@ -250,7 +252,8 @@ class Hub:
         digest = hashlib.sha256(data).hexdigest()
         pointer = f"oid sha256:{digest}\nsize {len(data)}\n".encode()
         lfs = {"oid": digest, "size": len(data), "pointerSize": len(pointer)}
-        return said | {"oid": blob_of(pointer), "lfs": lfs}
+        said |= {"oid": blob_of(pointer), "lfs": lfs}
+        return said | ({"xetHash": self.xet[digest]} if digest in self.xet else {})
 
     def _file(self, asked: Asked, name: str, revision: str, path: str) -> Answer:
         if refusal := self._refusal(asked, name, revision):
@@ -269,6 +272,10 @@ class Hub:
         digest = hashlib.sha256(data).hexdigest()
         elsewhere = f"http://localhost:{self.port}/stored/{digest}"
         linked = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{digest}"'}
+        if digest in self.xet:
+            linked["X-Xet-Hash"] = self.xet[digest]
+            route = f"{self.url}/api/models/{name}/xet-read-token/{commit['X-Repo-Commit']}"
+            linked["X-Xet-Refresh-Route"] = route
         return Answer(302, b"", commit | linked | {"Location": elsewhere})
 
     def _stored(self, asked: Asked, digest: str) -> Answer:
@@ -300,6 +307,7 @@ def _ranged(asked: Asked, data: bytes, headers: Mapping[str, str]) -> Answer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every body waits 40 ms for the headers to be acknowledged
 
     def _handle(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]

@@ -26,17 +26,17 @@ _NEW = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 @dataclass
 class Uploads:
-    """What came in. stored: large files by sha256; cas: where Xet is to put them; xet: which of its
-    hashes stands for a sha256 (the Hub reads that out of what arrives there); role, permissions: of
-    the token; owners: whose repos it may write to; others: names of data sets and Spaces; limit:
-    bytes that a large file may have before there is no room for it; yaml: what is wrong with every
-    card."""
+    """What came in, and how the Hub is to take it.
+
+    stored: large files by sha256; cas: where Xet is to put them; role, permissions: of the token;
+    owners: whose repos it may write to; others: names of data sets and Spaces; limit: bytes that a
+    large file may have before there is no room for it; yaml: what is wrong with every card.
+    """
 
     hub: Hub
     stored: dict[str, bytes] = field(default_factory=dict)
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
     cas: Path | None = None
-    xet: dict[str, tuple[str, int]] = field(default_factory=dict)
     role: str = "write"
     permissions: tuple[str, ...] = ()
     owners: tuple[str, ...] = ("me", "org")
@@ -50,6 +50,11 @@ class Uploads:
         self.stored.clear()
         self.parts.clear()
         self.commits = 0
+
+    def announce(self, data: bytes, xet_hash: str) -> None:
+        """Says which of Xet's hashes a file has. The Hub reads that out of what arrives."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.stored[digest], self.hub.xet[digest] = data, xet_hash
 
     def whoami(self, asked: Asked) -> Answer:
         if refusal := self._refusal(asked):

@@ -99,9 +99,11 @@ def _by_status(repo: str, status: int, said: str) -> str:
 
 def _root(error: BaseException) -> BaseException:
     """What an error came from: the answer of a server, if there is one, or else the transport's
-    complaint; the error itself where there is neither."""
+    complaint; the error itself where there is neither, or where it has better words."""
     from huggingface_hub.errors import HfHubHTTPError
 
+    if isinstance(error, ValueError):
+        return error
     for kinds in ((HfHubHTTPError,), HfHubHTTPError.__bases__):
         for found in _chain(error):
             if isinstance(found, kinds):
