@@ -14,11 +14,11 @@ def publish(folder: Path, repo: str, *, private: bool) -> "PushReport":
     """
     from weightlens.errors import PublishError
     from weightlens.hub.bars import bars_on_terminals
-    from weightlens.publish.carding import write_card
+    from weightlens.publish import carding
     from weightlens.publish.pushing import push
 
     try:
-        write_card(folder)
+        carding.write_card(folder, repo)
         with bars_on_terminals():
             return push(folder, repo, private=private)
     except PublishError as error:

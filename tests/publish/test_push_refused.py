@@ -149,7 +149,7 @@ def test_the_token_in_use_and_a_secret_in_a_header_are_found(hub: Hub, tmp_path:
 
 def test_only_what_belongs_to_a_model_is_sent(hub: Hub, model: Path) -> None:
     here = {
-        "weightlens.json": "{}", "tokenizer.json": "{}", "chat_template.jinja": "",
+        "tokenizer.json": "{}", "chat_template.jinja": "",
         "LICENSE": "", "recipe.yaml": "", "heat map.png": "", "pictures/curve.svg": "",
         "additional_chat_templates/tool.jinja": "",
     }  # fmt: skip

@@ -4,13 +4,17 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from weightlens.publish.contents import CARD
+
 _CARD = "weightlens.report.card"
+"""Looked for, since a build without it is to push as well."""
 
 
-def write_card(folder: Path) -> None:
-    """Writes README.md where there is none; one that is there is never overwritten.
+def write_card(folder: Path, repo: str) -> None:
+    """Writes the card where there is none; one that is there is never overwritten.
 
-    Where the report cannot write cards, nothing is written, and the push says what is missing.
+    repo: where the model will lie. Where the report cannot write cards, nothing is written, and
+    the push says what is missing.
     """
-    if not (folder / "README.md").exists() and find_spec(_CARD) is not None:
-        import_module(_CARD).write_card(folder)
+    if not (folder / CARD).exists() and find_spec(_CARD) is not None:
+        import_module(_CARD).write_card(folder, repo=repo)

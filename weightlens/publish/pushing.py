@@ -14,6 +14,7 @@ from weightlens.publish.contents import Contents, contents
 from weightlens.publish.credentials import check_credentials
 from weightlens.publish.licence import check_licence
 from weightlens.publish.record import LeftOut, PushReport, SentFile
+from weightlens.publish.sources import warning_of
 from weightlens.publish.whole import Progress, Whole, check_whole, verify
 from weightlens.version import VERSION
 
@@ -30,6 +31,7 @@ class _Prepared:
     held: Contents
     to: Destination
     stale: tuple[str, ...]
+    verified: bool
     wish: Wish
 
 
@@ -72,7 +74,7 @@ def push(
             "commit": sent.commit,
             "url": sent.url,
             "pull_request": sent.pull_request,
-            "warnings": list(sent.warnings),
+            "warnings": [*report.warnings, *sent.warnings],
         }
     )
 
@@ -137,9 +139,9 @@ def _prepare(
             "loaders could take for these; delete them in the same commit (--prune), or push to "
             "another --revision"
         )
-    verify(folder, progress)
+    verified = verify(folder, progress)
     text = message or f"{_title(whole)} with weightlens {VERSION}"
-    return _Prepared(whole, held, to, stale, Wish(text, private, create_pr, stale))
+    return _Prepared(whole, held, to, stale, verified, Wish(text, private, create_pr, stale))
 
 
 def _title(whole: Whole) -> str:
@@ -181,7 +183,8 @@ def _report(folder: Path, ready: _Prepared, files: list[SentFile], *, planned: b
         private=bool(to.private) if to.exists else ready.wish.private,
         message=ready.wish.message,
         files=files,
+        verified=ready.verified,
         left_out=[LeftOut(path=path, reason=why) for path, why in ready.held.left_out.items()],
         removed=list(ready.stale),
-        warnings=[],
+        warnings=warning_of(folder),
     )

@@ -33,7 +33,8 @@ class PushReport(Record):
 
     created: whether the repo was, or would be, made for it. private: as it is, or would be. commit,
     url, pull_request: None in a plan, and pull_request where none was asked for. removed: weights
-    of an earlier push that go in the same commit.
+    of an earlier push that go in the same commit. verified: whether every tensor has been compared
+    with the checksums of the record of the merge; else headers, index and sizes were checked.
     """
 
     schema_: Literal["weightlens.push/1"] = Field(default="weightlens.push/1", alias="schema")
@@ -49,6 +50,7 @@ class PushReport(Record):
     files: list[SentFile]
     left_out: list[LeftOut]
     removed: list[str]
+    verified: bool
     commit: str | None = None
     url: str | None = None
     pull_request: str | None = None

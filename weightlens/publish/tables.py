@@ -51,13 +51,12 @@ def _target(report: PushReport) -> str:
         state = f"made for it, {kind}" if report.created else kind
     sent = sum(file.state != "unchanged" for file in report.files)
     size = f"{sent} of {len(report.files)} files, {report.bytes / 1e6:,.1f} MB"
-    return f"{report.kind}: {size}; to {report.repo}@{report.revision}, {state}"
+    checked = "verified" if report.verified else "headers and sizes checked"
+    return f"{report.kind}, {checked}: {size}; to {report.repo}@{report.revision}, {state}"
 
 
 def _addresses(report: PushReport) -> list[str]:
     if report.planned:
         return ["Nothing was sent."]
-    lines = [f"commit: {report.url}; sizes and hashes there are those here"]
-    if report.pull_request:
-        lines.append(f"pull request: {report.pull_request}")
-    return lines
+    request = [f"pull request: {report.pull_request}"] if report.pull_request else []
+    return [f"commit: {report.url}", *request, "Sizes and hashes there are those here."]

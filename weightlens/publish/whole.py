@@ -14,12 +14,14 @@ from weightlens.checkpoint.config import CONFIG_FILE, read_config
 from weightlens.checkpoint.header import INDEX_FILE, scan_folder
 from weightlens.checkpoint.partial import MARKER
 from weightlens.checkpoint.weight_files import ADAPTER_FILE
+from weightlens.checkpoint.write import PROVENANCE_FILE
 from weightlens.errors import CheckpointError, PublishError, WeightlensError
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, how much there is in all, and what it is."""
 
 _VERIFYING = "weightlens.merge.verifying"
+"""Looked for, since a build without it is to push as well."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,18 @@ def check_whole(folder: Path) -> Whole:
         return _adapter(folder) if (folder / ADAPTER_CONFIG).is_file() else _model(folder)
 
 
-def verify(folder: Path, progress: Progress) -> None:
-    """Reads every tensor and compares it with the record's checksums, where `merge` can do that.
+def verify(folder: Path, progress: Progress) -> bool:
+    """Reads every tensor and compares it with the checksums of the record; False without a record,
+    when headers, index and sizes are all that could be checked.
 
-    Without it the headers, the index and the sizes have been checked, and nothing more. Raises
-    PublishError for weights that are not those of the record.
+    Raises PublishError for weights that are not those of the record, and for a record that says
+    nothing of their bytes.
     """
+    if not (folder / PROVENANCE_FILE).is_file() or find_spec(_VERIFYING) is None:
+        return False
     with _not_sent():
-        if find_spec(_VERIFYING) is not None:
-            import_module(_VERIFYING).verify_folder(folder, progress)
+        import_module(_VERIFYING).verify_folder(folder, progress)
+    return True
 
 
 @contextmanager

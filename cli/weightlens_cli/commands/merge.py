@@ -134,4 +134,4 @@ def merge(
 
         sent = publish(out, push, private=private)
         if json != "-":
-            screen.console().print(*push_tables(sent), sep="\n")
+            screen.console().print(*push_tables(sent), sep="\n", soft_wrap=True)

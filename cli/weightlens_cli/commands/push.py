@@ -70,4 +70,4 @@ def push(
     if json is not None:
         screen.write_text(report.to_json(), json)
     if json != "-":
-        screen.console().print(*push_tables(report), sep="\n")
+        screen.console().print(*push_tables(report), sep="\n", soft_wrap=True)
