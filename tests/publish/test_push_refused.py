@@ -309,3 +309,15 @@ def test_nobody_answers(hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(PublishError, match="org/m: the Hub was lost on the way"):
         push(model, "org/m")
+
+
+def test_a_file_that_goes_away_meanwhile_is_not_the_networks_fault(hub: Hub, model: Path) -> None:
+    def gone(asked: Asked, answered: Callable[[], Answer]) -> Answer:
+        if asked.path.endswith("/batch"):
+            for shard in model.glob("model-*"):
+                shard.unlink(missing_ok=True)
+        return answered()
+
+    hub.trouble = gone
+    with pytest.raises(PublishError, match=r"org/m: .*model-0000.* cannot be read here \(No such"):
+        push(model, "org/m")

@@ -56,6 +56,8 @@ def _why(repo: str, error: BaseException) -> str:
     said = _said(error)
     if isinstance(error, LocalTokenNotFoundError):
         return f"no token is set; {LOG_IN}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read here ({error.strerror}); {AGAIN}"
     if constants.HF_HUB_OFFLINE or isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE forbids asking the Hub"
     status = _status(error)
