@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -88,13 +89,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """What came in; headers in small letters."""
+    """What came in; headers in small letters. read: the body, which has come only as far as the
+    connection holds."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    body: bytes
+    read: Callable[[], bytes]
     query: str = ""
+
+    @cached_property
+    def body(self) -> bytes:
+        """All of it."""
+        return self.read()
 
 
 CUT = Answer(0)
@@ -311,16 +318,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        size = int(self.headers.get("Content-Length") or 0)
         headers = {name.lower(): value for name, value in self.headers.items()}
         url = urlsplit(self.path)
-        asked = Asked(self.command, url.path, headers, body, url.query)
+        asked = Asked(self.command, url.path, headers, lambda: self.rfile.read(size), url.query)
         answer = hub.answer(asked)
         sent = b"" if self.command == "HEAD" else answer.body
         hub.record(asked, answer, len(sent))
         if answer == CUT:
             self.close_connection = True
             return
+        assert len(asked.body) == size, "else the next request would begin in the midst of it"
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

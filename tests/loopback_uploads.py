@@ -18,9 +18,6 @@ from typing import Any
 
 from loopback import LARGE, Answer, Asked, Hub, Repo, answer_json, blob_of, commit_of
 
-PART_BYTES = 20_000
-"""Larger files come in parts."""
-
 _NEW = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
 
 
@@ -30,7 +27,8 @@ class Uploads:
 
     stored: large files by sha256; cas: where Xet is to put them; role, permissions: of the token;
     owners: whose repos it may write to; others: names of data sets and Spaces; limit: bytes that a
-    large file may have before there is no room for it; yaml: what is wrong with every card.
+    large file may have before there is no room for it; part: bytes of one part, of larger files;
+    yaml: what is wrong with every card.
     """
 
     hub: Hub
@@ -42,6 +40,7 @@ class Uploads:
     owners: tuple[str, ...] = ("me", "org")
     others: tuple[str, ...] = ()
     limit: int = 10**9
+    part: int = 20_000
     yaml: str = ""
     commits: int = 0
 
@@ -125,11 +124,11 @@ class Uploads:
             return said | {"error": {"code": 403, "message": full}}
         storage = f"http://localhost:{self.hub.port}/storage/{oid}"
         upload: dict[str, Any] = {"href": storage}
-        if size > PART_BYTES:
-            count = -(-size // PART_BYTES)
+        if size > self.part:
+            count = -(-size // self.part)
             parts = {f"{n:05d}": f"{storage}/{n}" for n in range(1, count + 1)}
             upload = {"href": f"{self.hub.url}/complete/{oid}",
-                      "header": {"chunk_size": str(PART_BYTES)} | parts}  # fmt: skip
+                      "header": {"chunk_size": str(self.part)} | parts}  # fmt: skip
         verify = {"href": f"{self.hub.url}/verify"}
         return said | {"actions": {"upload": upload, "verify": verify}}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checkpoints import llama_tensors, moved, write_model
 from loopback import Hub
-from loopback_uploads import PART_BYTES, Uploads
+from loopback_uploads import Uploads
 from published import CARD, arrived, downloaded, files_of
 
 from weightlens.errors import CheckFailed, PublishError
@@ -14,7 +14,7 @@ from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.publish.pushing import plan_push, push
 
 
-def test_what_is_pushed_is_what_is_downloaded(hub: Hub, model: Path) -> None:
+def test_what_is_pushed_is_what_is_downloaded(hub: Hub, uploads: Uploads, model: Path) -> None:
     report = push(model, "org/merged")
     assert downloaded("org/merged") == files_of(model)
     assert (report.commit, report.created) == (hub.repos["org/merged"].commit, True)
@@ -22,7 +22,7 @@ def test_what_is_pushed_is_what_is_downloaded(hub: Hub, model: Path) -> None:
     assert {file.how for file in report.files} == {"lfs", "regular"}
     assert report.bytes == sum(map(len, files_of(model).values()))
     # one file came in parts, and one whole
-    sizes = sorted(f.stat().st_size > PART_BYTES for f in model.glob("*.safetensors"))
+    sizes = sorted(f.stat().st_size > uploads.part for f in model.glob("*.safetensors"))
     assert sizes == [False, True]
 
 

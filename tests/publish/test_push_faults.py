@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from checkpoints import write_model
 from loopback import CUT, Answer, Asked, Hub, answer_json
 from loopback_uploads import Uploads
-from published import arrived
+from published import CARD, arrived
 
 from weightlens.errors import PublishError
 from weightlens.publish.pushing import push
@@ -121,3 +123,32 @@ def test_a_repo_that_was_made_public_meanwhile_gets_nothing(
     with pytest.raises(PublishError, match="is there already, and public"):
         push(model, "org/merged", private=True)
     assert hub.repos["org/merged"].files == {}
+
+
+def test_a_network_that_is_lost_in_the_midst_of_a_file(
+    hub: Hub, uploads: Uploads, tmp_path: Path
+) -> None:
+    """More bytes than a connection holds: the rest of them never leaves."""
+    folder = write_model(tmp_path / "large", {"w": torch.zeros(2_000_000)})
+    (folder / "README.md").write_text(CARD)
+    uploads.part = 10**9
+    cuts: list[str] = []
+
+    def first(asked: Asked, answered: Callable[[], Answer]) -> Answer:
+        if asked.method == "PUT":
+            cuts.append(asked.path)
+        return CUT if cuts == [asked.path] else answered()
+
+    hub.trouble = first
+    push(folder, "org/once")
+    assert len(cuts) == 2  # the client tried again
+    assert arrived(hub, "org/once", folder)
+
+    uploads.forget()
+    hub.trouble = lambda asked, answered: CUT if asked.method == "PUT" else answered()
+    with pytest.raises(PublishError, match=r"the Hub was lost on the way .*run the same command"):
+        push(folder, "org/always")
+    assert (uploads.stored, hub.repos["org/always"].files.keys()) == ({}, {".gitattributes"})
+    hub.trouble = lambda asked, answered: answered()
+    push(folder, "org/always")
+    assert arrived(hub, "org/always", folder)
