@@ -12,7 +12,7 @@ def bars_on_terminals() -> Iterator[None]:
     Whoever has set HF_HUB_DISABLE_PROGRESS_BARS has decided that already.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

@@ -62,7 +62,7 @@ def asking(repo: str) -> Iterator[None]:
 def check_name(repo: str) -> None:
     """Raises PublishError for what can be no model's name."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repo)
