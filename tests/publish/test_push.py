@@ -90,6 +90,10 @@ def test_a_pull_request_needs_no_right_to_write(hub: Hub, uploads: Uploads, mode
     assert report.pull_request == f"{hub.url}/org/merged/discussions/1"
     assert arrived(hub, "org/merged", model, "refs/pr/1")
     assert not arrived(hub, "org/merged", model)
+    uploads.owners = ("org",)
+    (model / "README.md").write_text(CARD + "\nMore.\n")
+    push(model, "org/merged", revision="refs/pr/1")  # what was forgotten goes into the same request
+    assert arrived(hub, "org/merged", model, "refs/pr/1")
     with pytest.raises(PublishError, match="org/none: is not on the Hub yet, so nobody can open"):
         push(model, "org/none", create_pr=True)
     with pytest.raises(PublishError, match="a pull request goes to main"):
