@@ -4,7 +4,8 @@
         hub.add("org/model", {"config.json": b"{}"})
 
 Files of weights are handed over by another host than the pages, as the real Hub does. Every request
-is recorded with the bytes that its answer had. A route more is a line more in `Hub.routes`.
+is recorded with the bytes that its answer had. A route more is a line more in `Hub.routes`, as
+`loopback_uploads` has them for what is sent.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -26,21 +28,42 @@ LARGE = (".safetensors", ".bin")
 
 @dataclass
 class Repo:
-    """A model. files: by path; revisions: commit by branch or tag, beside main. private, gated:
-    only for who comes with the Hub's token."""
+    """A model. files: by path, on main; revisions: commit by branch or tag, beside main; kept: the
+    files of commits that are not main's. private, gated: only for who comes with the Hub's
+    token."""
 
     files: dict[str, bytes]
     revisions: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    kept: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     @property
     def commit(self) -> str:
         """Changes with the files."""
-        digest = hashlib.sha1()
-        for path, data in sorted(self.files.items()):
-            digest.update(path.encode() + b"\0" + data)
-        return digest.hexdigest()
+        return commit_of(self.files)
+
+    def commit_at(self, revision: str) -> str | None:
+        """The commit of a branch, of a tag, or itself; None where there is none."""
+        here = {"main": self.commit, self.commit: self.commit}
+        return (here | {c: c for c in self.kept} | self.revisions).get(revision)
+
+    def at(self, revision: str) -> dict[str, bytes]:
+        """The files at a revision."""
+        return self.kept.get(str(self.commit_at(revision)), self.files)
+
+
+def commit_of(files: Mapping[str, bytes]) -> str:
+    """The commit that a tree of files has."""
+    digest = hashlib.sha1()
+    for path, data in sorted(files.items()):
+        digest.update(path.encode() + b"\0" + data)
+    return digest.hexdigest()
+
+
+def blob_of(data: bytes) -> str:
+    """git's hash of a file."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, headers and a body."""
+    """A status, headers and a body. Status 0: the connection ends without one."""
 
     status: int = 200
     body: bytes = b""
@@ -66,20 +89,35 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """What came in; headers in small letters."""
+    """What came in; headers in small letters. read: the body, which has come only as far as the
+    connection holds."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    body: bytes
+    read: Callable[[], bytes]
+    query: str = ""
 
+    @cached_property
+    def body(self) -> bytes:
+        """All of it."""
+        return self.read()
+
+
+CUT = Answer(0)
+"""The connection is lost."""
 
 Route = Callable[..., Answer]
 """Called with what was asked and the parts of the path that its pattern matches."""
 
+Trouble = Callable[[Asked, Callable[[], Answer]], Answer]
+"""Called with what was asked and with what answers it properly."""
+
 
 class Hub:
-    """The server's models, and what was asked of it. down: every answer is a 503.
+    """The server's models, and what was asked of it. down: every answer is a 503; trouble: what
+    comes between a request and its answer; xet: Xet's hash of a file by its sha256, where it lies
+    in Xet's storage as well.
 
     TOKEN opens all models; EXPIRED is refused whatever is asked for.
     """
@@ -90,6 +128,8 @@ class Hub:
         self.repos: dict[str, Repo] = {}
         self.requests: list[Request] = []
         self.down = False
+        self.trouble: Trouble = lambda asked, answered: answered()
+        self.xet: dict[str, str] = {}
         self.port = 0
         self._lock = threading.Lock()
         self.routes: list[tuple[str, re.Pattern[str], Route]] = [
@@ -120,7 +160,11 @@ class Hub:
         return self.repos[name]
 
     def answer(self, asked: Asked) -> Answer:
-        """What the first route that fits has to say; HEAD is GET without a body."""
+        """What the trouble makes of what the first route that fits has to say."""
+        return self.trouble(asked, lambda: self._answered(asked))
+
+    def _answered(self, asked: Asked) -> Answer:
+        """HEAD is GET without a body."""
         if self.down:
             return Answer(503, b"down")
         if asked.headers.get("authorization") == f"Bearer {self.EXPIRED}":
@@ -177,9 +221,7 @@ class Hub:
         return asked.headers.get("authorization") == f"Bearer {self.TOKEN}"
 
     def _commit(self, name: str, revision: str) -> str | None:
-        repo = self.repos[name]
-        known = {"main": repo.commit, repo.commit: repo.commit} | repo.revisions
-        return known.get(revision)
+        return self.repos[name].commit_at(revision)
 
     def _refusal(self, asked: Asked, name: str, revision: str) -> Answer | None:
         if not self._known(asked, name):
@@ -194,23 +236,31 @@ class Hub:
             return refusal
         repo = self.repos[name]
         siblings = [
-            {"rfilename": path, "size": len(data), "blobId": hashlib.sha1(data).hexdigest()}
-            for path, data in sorted(repo.files.items())
+            {"rfilename": path, "size": len(data), "blobId": blob_of(data)}
+            for path, data in sorted(repo.at(revision).items())
         ]
         said = {"_id": "0", "id": name, "modelId": name, "sha": self._commit(name, revision),
                 "private": repo.private, "gated": "auto" if repo.gated else False,
                 "disabled": False, "downloads": 0, "likes": 0, "tags": [],
                 "siblings": siblings}  # fmt: skip
-        return _json(said)
+        return answer_json(said)
 
     def _tree(self, asked: Asked, name: str, revision: str) -> Answer:
         if refusal := self._refusal(asked, name, revision):
             return refusal
-        files = self.repos[name].files
-        return _json([
-            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-            for path, data in sorted(files.items())
-        ])  # fmt: skip
+        files = self.repos[name].at(revision)
+        return answer_json([self.entry(path, data) for path, data in sorted(files.items())])
+
+    def entry(self, path: str, data: bytes) -> dict[str, object]:
+        """What a list of files says of one."""
+        said = {"type": "file", "path": path, "size": len(data), "oid": blob_of(data)}
+        if not path.endswith(LARGE):
+            return said
+        digest = hashlib.sha256(data).hexdigest()
+        pointer = f"oid sha256:{digest}\nsize {len(data)}\n".encode()
+        lfs = {"oid": digest, "size": len(data), "pointerSize": len(pointer)}
+        said |= {"oid": blob_of(pointer), "lfs": lfs}
+        return said | ({"xetHash": self.xet[digest]} if digest in self.xet else {})
 
     def _file(self, asked: Asked, name: str, revision: str, path: str) -> Answer:
         if refusal := self._refusal(asked, name, revision):
@@ -220,26 +270,33 @@ class Hub:
             status = 403 if "authorization" in asked.headers else 401
             return Answer(status, b"{}", {"X-Error-Code": "GatedRepo"})
         commit = {"X-Repo-Commit": str(self._commit(name, revision))}
-        if path not in repo.files:
+        files = repo.at(revision)
+        if path not in files:
             return Answer(404, b"{}", commit | {"X-Error-Code": "EntryNotFound"})
-        data = repo.files[path]
+        data = files[path]
         if not path.endswith(LARGE):
-            return _ranged(asked, data, commit | {"ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
+            return _ranged(asked, data, commit | {"ETag": f'"{blob_of(data)}"'})
         digest = hashlib.sha256(data).hexdigest()
         elsewhere = f"http://localhost:{self.port}/stored/{digest}"
         linked = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{digest}"'}
+        if digest in self.xet:
+            linked["X-Xet-Hash"] = self.xet[digest]
+            route = f"{self.url}/api/models/{name}/xet-read-token/{commit['X-Repo-Commit']}"
+            linked["X-Xet-Refresh-Route"] = route
         return Answer(302, b"", commit | linked | {"Location": elsewhere})
 
     def _stored(self, asked: Asked, digest: str) -> Answer:
-        for repo in self.repos.values():
-            for path, data in repo.files.items():
+        trees = [files for r in self.repos.values() for files in (r.files, *r.kept.values())]
+        for files in trees:
+            for path, data in files.items():
                 if path.endswith(LARGE) and hashlib.sha256(data).hexdigest() == digest:
                     return _ranged(asked, data, {"ETag": f'"{digest}"'})
         return Answer(404)
 
 
-def _json(said: object) -> Answer:
-    return Answer(200, json.dumps(said).encode(), {"Content-Type": "application/json"})
+def answer_json(said: object, status: int = 200) -> Answer:
+    """An answer in JSON."""
+    return Answer(status, json.dumps(said).encode(), {"Content-Type": "application/json"})
 
 
 def _ranged(asked: Asked, data: bytes, headers: Mapping[str, str]) -> Answer:
@@ -257,15 +314,21 @@ def _ranged(asked: Asked, data: bytes, headers: Mapping[str, str]) -> Answer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every body waits 40 ms for the headers to be acknowledged
 
     def _handle(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        size = int(self.headers.get("Content-Length") or 0)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, urlsplit(self.path).path, headers, body)
+        url = urlsplit(self.path)
+        asked = Asked(self.command, url.path, headers, lambda: self.rfile.read(size), url.query)
         answer = hub.answer(asked)
         sent = b"" if self.command == "HEAD" else answer.body
         hub.record(asked, answer, len(sent))
+        if answer == CUT:
+            self.close_connection = True
+            return
+        assert len(asked.body) == size, "else the next request would begin in the midst of it"
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

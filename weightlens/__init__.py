@@ -5,6 +5,7 @@
     report = weightlens.measure_overlap("base", ["tuned", "adapter"])
     weightlens.run_merge(Path("recipe.yaml"), Path("out"))
     weightlens.evaluate_models(["base", "out"])
+    weightlens.push("out", "me/merged")
 
 Names are imported when they are first used, so that `import weightlens` costs nothing.
 """
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from weightlens.merge.rebuilding import rebuild_merge
     from weightlens.merge.record import MergeReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
+    from weightlens.publish.pushing import plan_push, push
+    from weightlens.publish.record import PushReport
     from weightlens.spectral.lowrank import Truncation
     from weightlens.spectral.rank import SubspaceSize
     from weightlens.survey.callback import OverlapCallback
@@ -45,6 +48,7 @@ _HOMES = {
     "MergeReport": "weightlens.merge.record",
     "OverlapCallback": "weightlens.survey.callback",
     "OverlapReport": "weightlens.survey.result",
+    "PushReport": "weightlens.publish.record",
     "Selection": "weightlens.checkpoint.selection",
     "Settings": "weightlens.evaluate.asked_model",
     "SubspaceSize": "weightlens.spectral.rank",
@@ -58,6 +62,8 @@ _HOMES = {
     "measure_overlap": "weightlens.survey.overlap",
     "merge_state_dicts": "weightlens.merge.engine",
     "parse_recipe": "weightlens.merge.resolution",
+    "plan_push": "weightlens.publish.pushing",
+    "push": "weightlens.publish.pushing",
     "read_recipe": "weightlens.merge.resolution",
     "rebuild_merge": "weightlens.merge.rebuilding",
     "rescore": "weightlens.evaluate.rescoring",
@@ -73,6 +79,7 @@ __all__ = [
     "MergeReport",
     "OverlapCallback",
     "OverlapReport",
+    "PushReport",
     "Selection",
     "Settings",
     "SubspaceSize",
@@ -87,6 +94,8 @@ __all__ = [
     "measure_overlap",
     "merge_state_dicts",
     "parse_recipe",
+    "plan_push",
+    "push",
     "read_recipe",
     "rebuild_merge",
     "rescore",

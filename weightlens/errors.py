@@ -11,7 +11,8 @@
     │   ├── UnsupportedTensor     a dtype or layout that cannot be read as numbers
     │   ├── RecipeError           a recipe that cannot be carried out as written
     │   ├── OutputError           an output that exists or cannot be written
-    │   └── EvaluationError       a model that cannot be asked
+    │   ├── EvaluationError       a model that cannot be asked
+    │   └── PublishError          a folder that should not go out, or that the Hub does not take
     └── CheckFailed           a measured value is beyond what the user allowed; exits with 1
 
 Every message says what was wrong, where, and what to do about it.
@@ -64,6 +65,10 @@ class OutputError(InputError):
 
 class EvaluationError(InputError):
     """A model that cannot be asked."""
+
+
+class PublishError(InputError):
+    """A folder that should not be published as it is, or that the Hub does not take."""
 
 
 class CheckFailed(WeightlensError):

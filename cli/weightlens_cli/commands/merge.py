@@ -10,6 +10,7 @@ from weightlens_cli import screen
 from weightlens_cli.caching import NoCache, chosen_cache
 from weightlens_cli.memory import reuse_freed_memory
 from weightlens_cli.places import named_places
+from weightlens_cli.publishing import publish
 
 if TYPE_CHECKING:
     from weightlens.merge.preparing import Engine
@@ -75,6 +76,15 @@ def merge(
         int | None, typer.Option(min=1, help="Threads that merge tensors side by side.")
     ] = None,
     no_cache: NoCache = False,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REPO", help="Publish OUT there, as `weightlens push` does; checked beforehand."
+        ),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make that repo a private one, where it is made.")
+    ] = False,
     json: Annotated[
         str | None, typer.Option(help="Write the merge's record as JSON to a file, or - .")
     ] = None,
@@ -99,6 +109,10 @@ def merge(
 
     chosen, places = engine.chosen, named_places(source or [])
     again = recipe.suffix == ".json"
+    if push is not None:
+        from weightlens.publish.pushing import check_destination
+
+        check_destination(push, private=private)
     if dry_run:
         plans = plan_merge(
             recorded_documents(recipe) if again else recipe,
@@ -141,3 +155,9 @@ def merge(
         screen.console().print(*merge_tables(report, out), sep="\n")
         if again:
             screen.console().print(f"The same {len(report.checksums)} tensors as in {recipe}.")
+    if push is not None:
+        from weightlens.publish.tables import push_tables
+
+        sent = publish(out, push, private=private)
+        if json != "-":
+            screen.console().print(*push_tables(sent), sep="\n", soft_wrap=True)
