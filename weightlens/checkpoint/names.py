@@ -9,6 +9,12 @@ _LAYER = re.compile(
 _ONLY_STACK = {None, "model", "transformer", "gpt_neox", "model.decoder", "model.language_model"}
 """Prefixes of the language model's own layers; any other (a vision tower's) stays in the module."""
 _EXPERT = re.compile(r"\bexperts\.(\d+)\.")
+_WORDS = re.compile(
+    r"^(?:.+\.)?(?:embed_tokens|embed_in|embed_out|lm_head|wte|shared|word_embeddings"
+    r"|tok_embeddings|embeddings?|output_layer|predictions|(?:lm_head|predictions)\.decoder)"
+    r"\.(?:weight|bias)$|^output\.weight$"
+)
+"""Tables of tokens and what comes out for each; not those of positions and token types."""
 _COMPUTED = re.compile(
     r"(?:^|\.)(?:rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)$"
 )
@@ -71,3 +77,9 @@ def is_computed(name: str) -> bool:
     """Whether models compute the tensor by themselves and load it from no checkpoint: rotary
     frequencies and the like, which older checkpoints hold and newer ones do not."""
     return _COMPUTED.search(name) is not None
+
+
+def has_row_for_each_token(name: str) -> bool:
+    """Whether the rows of a tensor are the vocabulary's: embeddings of tokens, output layers and
+    their biases."""
+    return layered(name) is None and _WORDS.match(name) is not None

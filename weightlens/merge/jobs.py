@@ -10,7 +10,7 @@ import torch
 
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.names import Layered, layered
+from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered
 from weightlens.checkpoint.read import TIED, Weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.errors import ShapeMismatch, TensorMissing
@@ -194,7 +194,7 @@ class JobMaker:
     def _info(self, name: str, inputs: Sequence[Input]) -> TensorInfo:
         shapes = [i.info.shape for i in inputs]
         shape = shapes[0]
-        if self.rows is not None and self._is_embedding(name, inputs):
+        if self.rows is not None and has_row_for_each_token(name):
             shape = self._cut(name, inputs, self.rows)
         elif len(set(shapes)) > 1:
             shape = self._resized(name, inputs, self.resolution.recipe.embeddings)
@@ -205,9 +205,6 @@ class JobMaker:
             return TensorInfo(shape, dtypes[0])
         stored = reduce(torch.promote_types, dtypes)
         return TensorInfo(shape, self.resolution.recipe.write_dtype or stored)
-
-    def _is_embedding(self, name: str, inputs: Sequence[Input]) -> bool:
-        return self.selection.reason_to_skip(name, inputs[0].info) == "embedding"
 
     def _cut(self, name: str, inputs: Sequence[Input], rows: int) -> tuple[int, ...]:
         """One row for each token; what is more has no meaning."""
@@ -228,7 +225,7 @@ class JobMaker:
         other = next(i for i in inputs if i.info.shape != first.info.shape)
         said = (f"{name} is {_times(other.info.shape)} in {other.source.label} but "
                 f"{_times(first.info.shape)} in {first.source.label}")  # fmt: skip
-        if not self._is_embedding(name, inputs) or len({shape[1:] for shape in shapes}) > 1:
+        if not has_row_for_each_token(name) or len({shape[1:] for shape in shapes}) > 1:
             raise ShapeMismatch(said)
         if policy is None:
             raise ShapeMismatch(
