@@ -1,6 +1,7 @@
 """What a tensor's name says: layer, module, expert."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LAYER = re.compile(
@@ -18,6 +19,9 @@ _WORDS = re.compile(
 _COMPUTED = re.compile(
     r"(?:^|\.)(?:rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)$"
 )
+
+_MASK = re.compile(r"(?:^|\.)(?:h|layers)\.\d+\.(?:attn|attention|attn\.attention)\.bias$")
+"""What GPT-2, GPT-Neo and GPT-NeoX call the triangle that hides later tokens: 1 x 1 x n x n."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,14 @@ def place_of(name: str) -> Place:
     )
 
 
-def is_computed(name: str) -> bool:
+def is_computed(name: str, shape: Sequence[int] = ()) -> bool:
     """Whether models compute the tensor by themselves and load it from no checkpoint: rotary
-    frequencies and the like, which older checkpoints hold and newer ones do not."""
+    frequencies, masks and the like, which older checkpoints hold and newer ones do not.
+
+    shape: tells a mask that is called a bias from a bias.
+    """
+    if _MASK.search(name) is not None:
+        return len(shape) == 4 and tuple(shape[:2]) == (1, 1) and shape[2] == shape[3]
     return _COMPUTED.search(name) is not None
 
 

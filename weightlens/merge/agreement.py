@@ -30,7 +30,7 @@ class Side:
 
 def parameters(weights: Weights) -> list[str]:
     """Names of all tensors but those that models compute by themselves."""
-    return [name for name in weights.infos if not is_computed(name)]
+    return [name for name, info in weights.infos.items() if not is_computed(name, info.shape)]
 
 
 def check_whole(lead: Side, source: Side) -> None:
