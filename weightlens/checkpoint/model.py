@@ -13,6 +13,7 @@ from torch import Tensor
 from weightlens.checkpoint.adapter import Adapter, is_adapter
 from weightlens.checkpoint.adapter_sum import NO_ADAPTERS, AdapterSum
 from weightlens.checkpoint.layout import TensorInfo
+from weightlens.checkpoint.names import is_computed
 from weightlens.checkpoint.pickled import PickledWeights
 from weightlens.checkpoint.read import TIED, FolderWeights, Weights
 from weightlens.checkpoint.remote import RemoteTensors, RemoteWeights
@@ -179,9 +180,10 @@ def check_same_tensors(base: Weights, other: Weights, *, vocabulary: Collection[
     for name in {**base.infos, **other.infos}:
         ours, theirs = base.infos.get(name), other.infos.get(name)
         if ours is None or theirs is None:
-            if name in TIED:  # tied embeddings are stored on some sides only
-                continue
             has, lacks = (base, other) if theirs is None else (other, base)
+            # tied embeddings and what models compute are stored on some sides only
+            if name in TIED or is_computed(name, has.infos[name].shape):
+                continue
             raise TensorMissing(f"{name} is in {has.label} but not in {lacks.label}")
         if name in vocabulary and ours.shape[1:] == theirs.shape[1:]:
             continue
