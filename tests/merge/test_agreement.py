@@ -93,3 +93,16 @@ def test_an_output_layer_of_its_own_beside_tied_ones_is_an_error() -> None:
         with pytest.raises(TensorMissing, match=r"lm_head.weight of b differs"):
             merged(text, tied, own)
     assert torch.equal(merged(MERGED, own, tied)["lm_head.weight"], torch.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("having", ["a", "b"])
+def test_the_output_layer_of_gpt_2_may_be_saved_beside_the_embeddings_it_is_tied_to(
+    having: str,
+) -> None:
+    """Pickles of transformers hold it, safetensors do not."""
+    wte = "transformer.wte.weight"
+    models = {label: {wte: torch.full((3, 2), value)} for label, value in (("a", 1.0), ("b", 3.0))}
+    models[having]["lm_head.weight"] = models[having][wte].clone()
+    found, _ = merge_state_dicts(parse_recipe(WHOLE), models)
+    assert list(found) == list(models["a"])
+    assert all(torch.equal(tensor, torch.full((3, 2), 2.0)) for tensor in found.values())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from worded import EMBEDDINGS, added, linear, tensors_of, worded, words
 
-from weightlens.checkpoint.read import TIED
+from weightlens.checkpoint.names import TIED
 from weightlens.errors import ShapeMismatch
 from weightlens.merge.engine import merge_state_dicts, run_merge
 from weightlens.merge.record import MatrixRecord

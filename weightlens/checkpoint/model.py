@@ -13,9 +13,9 @@ from torch import Tensor
 from weightlens.checkpoint.adapter import Adapter, is_adapter
 from weightlens.checkpoint.adapter_sum import NO_ADAPTERS, AdapterSum
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.names import is_computed
+from weightlens.checkpoint.names import TIED, is_computed
 from weightlens.checkpoint.pickled import PickledWeights
-from weightlens.checkpoint.read import TIED, FolderWeights, Weights
+from weightlens.checkpoint.read import FolderWeights, Weights
 from weightlens.checkpoint.remote import RemoteTensors, RemoteWeights
 from weightlens.checkpoint.weight_files import is_pickled
 from weightlens.delta import Delta, Dense, added

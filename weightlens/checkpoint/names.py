@@ -1,7 +1,7 @@
 """What a tensor's name says: layer, module, expert."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 _LAYER = re.compile(
@@ -22,6 +22,19 @@ _COMPUTED = re.compile(
 
 _MASK = re.compile(r"(?:^|\.)(?:h|layers)\.\d+\.(?:attn|attention|attn\.attention)\.bias$")
 """What GPT-2, GPT-Neo and GPT-NeoX call the triangle that hides later tokens: 1 x 1 x n x n."""
+
+TIED = {
+    "lm_head.weight": (
+        "model.embed_tokens.weight",
+        "model.language_model.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+        "transformer.wte.weight",
+        "transformer.word_embeddings.weight",
+        "shared.weight",
+    ),
+    "language_model.lm_head.weight": ("language_model.model.embed_tokens.weight",),
+}
+"""Tensors that a checkpoint may leave out, and those of which one stands in for each."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +105,9 @@ def has_row_for_each_token(name: str) -> bool:
     """Whether the rows of a tensor are the vocabulary's: embeddings of tokens, output layers and
     their biases."""
     return layered(name) is None and _WORDS.match(name) is not None
+
+
+def tied_to(name: str, names: Collection[str]) -> str | None:
+    """The one of a checkpoint's tensors that stands in for another where that is left out; None
+    where none does."""
+    return next((partner for partner in TIED.get(name, ()) if partner in names), None)

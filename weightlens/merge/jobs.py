@@ -10,8 +10,8 @@ import torch
 
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered
-from weightlens.checkpoint.read import TIED, Weights
+from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered, tied_to
+from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.errors import ShapeMismatch, TensorMissing
 from weightlens.merge.agreement import (
@@ -55,7 +55,9 @@ class Input:
     def info(self) -> TensorInfo:
         """Its shape and dtype; a tied tensor has those of its partner."""
         infos = self.source.weights.infos
-        return infos[self.name if self.name in infos else TIED[self.name]]
+        own = self.name if self.name in infos else tied_to(self.name, infos)
+        assert own is not None, self.name
+        return infos[own]
 
     @property
     def streams(self) -> bool:
@@ -182,7 +184,8 @@ class JobMaker:
 
     def _input(self, use: Use, name: str, output: str) -> Input:
         source = self.sources[use.model]
-        if name not in source.weights.infos and TIED.get(name) not in source.weights.infos:
+        infos = source.weights.infos
+        if name not in infos and tied_to(name, infos) is None:
             raise TensorMissing(f"{name} is not in {source.label}, but {output} needs it")
         return Input(source, name)
 
