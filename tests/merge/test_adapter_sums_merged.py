@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.companions import content_hash
+from weightlens.delta import Factored
 from weightlens.errors import OutputError
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import MergeReport
@@ -84,3 +85,25 @@ def test_the_folder_of_no_term_is_written_over(
     with pytest.raises(OutputError, match=f"holds the source {second}"):
         run_merge(recipe, second, overwrite=True)
     assert content_hash(second) == before
+
+
+def test_a_base_with_an_adapter_is_multiplied_out_once_a_tensor(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for every block and pass: what TIES takes of one tensor would grow with its
+    square."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"merge_method: ties\nbase_model: {folders.base}+{folders.adapter}\nmodels:\n"
+        f"- {{model: {folders.full}, parameters: {{weight: 1, density: 0.5}}}}\n"
+    )
+    (adapted, *_), read = Adapter(folders.adapter).names, []
+    factored = Adapter.factored
+
+    def counted(self: Adapter, name: str) -> Factored:
+        read.append(name)
+        return factored(self, name)
+
+    monkeypatch.setattr(Adapter, "factored", counted)
+    run_merge(recipe, tmp_path / "out")
+    assert read.count(adapted) == 1

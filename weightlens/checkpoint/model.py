@@ -93,6 +93,11 @@ class AppliedWeights(Weights):
         self.transposed, self.config = model.weights.transposed, model.weights.config
         self.scaled = model.weights.scaled
 
+    def touches(self, name: str) -> bool:
+        """Whether a tensor is other than the stored one, and its blocks cost as much as all of
+        it."""
+        return self._model.adapters.touches(name)
+
     @property
     def infos(self) -> Mapping[str, TensorInfo]:
         """Shape by name; the dtype is that of the stored weights below the adapters."""
@@ -107,6 +112,9 @@ class AppliedWeights(Weights):
 
     def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         """Entries start … stop of `stored`."""
+        own = self._own_name(name)
+        if self.infos[own].dtype.is_floating_point and not self.touches(own):
+            return self._weights.read_block(own, start, stop)
         return self.stored(name).flatten()[start:stop].clone()
 
 

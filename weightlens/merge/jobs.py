@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.model import Model
+from weightlens.checkpoint.model import AppliedWeights, Model
 from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered, tied_to
 from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
@@ -62,7 +62,9 @@ class Input:
     @property
     def streams(self) -> bool:
         """Whether it can be read block by block: no adapter's factors are to be multiplied out."""
-        return not self.source.model.adapters.touches(self.name)
+        below = self.source.weights
+        applied = isinstance(below, AppliedWeights) and below.touches(self.name)
+        return not (applied or self.source.model.adapters.touches(self.name))
 
 
 @dataclass(frozen=True)
