@@ -1,8 +1,11 @@
 """What a tensor's name says: layer, module, expert."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Held = TypeVar("Held")
 
 _LAYER = re.compile(
     r"^(?:(?P<stack>.+?)\.)?(?:layers|h|blocks?|layer)\.(?P<layer>\d+)\.(?P<rest>.+)$"
@@ -111,3 +114,25 @@ def tied_to(name: str, names: Collection[str]) -> str | None:
     """The one of a checkpoint's tensors that stands in for another where that is left out; None
     where none does."""
     return next((partner for partner in TIED.get(name, ()) if partner in names), None)
+
+
+_CORE = {"gpt2": "transformer.", "bloom": "transformer.", "gpt_neo": "transformer.",
+         "opt": "model."}  # fmt: skip
+"""By model_type, where models with an output layer keep the model itself."""
+_WITH_HEAD = ("LMHeadModel", "ForCausalLM")
+"""Ends of the names of their classes."""
+
+
+def with_prefix(tensors: Mapping[str, Held], config: Mapping[str, Any]) -> dict[str, Held]:
+    """A checkpoint's tensors by the names that a model with an output layer has for them.
+
+    Some, `gpt2` and Bloom's on the Hub among them, were saved without that layer and without the
+    prefix that adapters and fine-tunes have; transformers adds it as it loads them.
+    """
+    prefix = _CORE.get(str(config.get("model_type")), "")
+    named = config.get("architectures")
+    with_head = isinstance(named, list) and any(str(n).endswith(_WITH_HEAD) for n in named)
+    bare = any((at := _LAYER.search(name)) and at["stack"] in (None, "decoder") for name in tensors)
+    if not (prefix and with_head and bare):
+        return dict(tensors)
+    return {n if n.startswith("lm_head.") else prefix + n: held for n, held in tensors.items()}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weightlens.checkpoint.config import block_size, read_config
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
-from weightlens.checkpoint.names import tied_to
+from weightlens.checkpoint.names import tied_to, with_prefix
 from weightlens.checkpoint.orientation import transposed_names
 from weightlens.checkpoint.scaled import (
     check_not_packed,
@@ -201,9 +201,10 @@ class FolderWeights(StoredWeights):
         """Raises what `scan_folder` raises, unless the tensors are given; CheckpointError for a
         damaged config.json, UnsupportedTensor for weights in a packed form."""
         self.folder: Path = folder
-        self._tensors = dict(scan_folder(folder) if tensors is None else tensors)
+        config = read_config(folder)
+        self._tensors = with_prefix(scan_folder(folder) if tensors is None else tensors, config)
         saved = {name: tensor.info for name, tensor in self._tensors.items()}
-        super().__init__(saved, str(folder), config=read_config(folder), read_as=read_as)
+        super().__init__(saved, str(folder), config=config, read_as=read_as)
 
     def _saved(self, name: str) -> Shaped[Tensor, "..."]:
         # the bytes go into memory of their own: a mapping would outlive the file
