@@ -217,7 +217,8 @@ class JobMaker:
             if given.info.shape[0] < rows:
                 raise ShapeMismatch(
                     f"{name} of {given.source.label} has {given.info.shape[0]} rows, but the "
-                    f"tokenizer {rows} tokens"
+                    f"tokenizer {rows} tokens; leave out tokenizer_source, or --engine mergekit "
+                    "makes rows for the others"
                 )
         return (rows, *inputs[0].info.shape[1:])
 

@@ -67,6 +67,7 @@ def _read(record: MergeReport, file: Path) -> Documents:
 def _sources(record: MergeReport) -> Iterator[SourceRecord]:
     yield from () if record.base is None else (record.base,)
     yield from record.sources
+    yield from record.others
     for step in record.steps.values():
         yield from _sources(step)
 
