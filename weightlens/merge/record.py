@@ -70,7 +70,8 @@ class MergeReport(Record):
     others: the bases of single slices, and the model that the tokenizer comes from, where they are
     none of the former. plan: a hash of everything that the output depends on; None in records of
     before there was one, and of mergekit's engine. steps: the merges whose results went in, by
-    their names in the recipe. checksums: the xxh3-128 of every tensor's bytes as they were written, by name.
+    their names in the recipe. checksums: the xxh3-128 of every tensor's bytes as they were
+    written, by name.
     """
 
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
