@@ -179,3 +179,11 @@ def test_the_command_makes_a_merge_again(tmp_path: Path, folders: Folders, merge
     assert result.exit_code == 0 and "The same 21 tensors" in result.output, result.output
     wrong = CliRunner().invoke(app, [*given[:3], "--source", "nothing"])
     assert wrong.exit_code == 2 and "NAME=MODEL" in wrong.output
+
+
+def test_a_recipe_in_json_is_no_record(tmp_path: Path, folders: Folders) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(linear(folders.base, folders.full))
+    found = CliRunner().invoke(app, ["merge", str(recipe), str(tmp_path / "out")])
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / "out" / WEIGHTS).is_file()

@@ -4,6 +4,7 @@ The record names the recipe, the seed, the Hub commit or the hash of every sourc
 of every tensor that was written; weights are not needed.
 """
 
+import json
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,6 +42,17 @@ def rebuild_merge(record: Path, out: Path, *, options: Options = _USUAL) -> Merg
         raise ModelNotFound(f"{error}; say where it is by --source NAME=MODEL") from error
     _check_same(wanted, made, out)
     return made
+
+
+def is_record(file: Path) -> bool:
+    """Whether a file is gone by as a record: JSON, but for a recipe that is written as JSON."""
+    if file.suffix != ".json":
+        return False
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not (isinstance(said, dict) and "merge_method" in said)
 
 
 def recorded_documents(file: Path) -> Documents:
