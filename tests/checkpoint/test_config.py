@@ -35,8 +35,16 @@ def test_the_language_model_of_several_parts_is_meant() -> None:
     assert stacked_layers(config, [3]) == {"num_hidden_layers": 1, "layer_types": ["d"]}
 
 
-def test_a_config_without_layers_is_left_alone() -> None:
-    assert stacked_layers({"hidden_size": 3}, [0]) == {}
+def test_a_number_of_layers_that_had_its_default_is_written() -> None:
+    """As of LLaVA, whose text_config says little more than what model it is."""
+    assert stacked_layers({"hidden_size": 3}, [0]) == {"num_hidden_layers": 1}
+    nested = {"text_config": {"model_type": "mistral"}, "model_type": "llava"}
+    changed = with_changes(nested, stacked_layers(nested, [0, 1, 1]))
+    assert changed["text_config"] == {"model_type": "mistral", "num_hidden_layers": 3}
+
+
+def test_without_a_config_there_is_nothing_to_change() -> None:
+    assert stacked_layers({}, [0]) == {}
 
 
 def test_a_change_goes_where_the_key_stands() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from checkpoints import Folders, llama_tensors, write_adapter
+from checkpoints import Folders, llama_tensors, write_adapter, write_model
 from safetensors.torch import load_file
 
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.companions import content_hash
+from weightlens.delta import Factored
 from weightlens.errors import OutputError
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import MergeReport
@@ -84,3 +85,54 @@ def test_the_folder_of_no_term_is_written_over(
     with pytest.raises(OutputError, match=f"holds the source {second}"):
         run_merge(recipe, second, overwrite=True)
     assert content_hash(second) == before
+
+
+def test_a_base_with_an_adapter_is_multiplied_out_once_a_tensor(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for every block and pass: what TIES takes of one tensor would grow with its
+    square."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"merge_method: ties\nbase_model: {folders.base}+{folders.adapter}\nmodels:\n"
+        f"- {{model: {folders.full}, parameters: {{weight: 1, density: 0.5}}}}\n"
+    )
+    (adapted, *_), read = Adapter(folders.adapter).names, []
+    factored = Adapter.factored
+
+    def counted(self: Adapter, name: str) -> Factored:
+        read.append(name)
+        return factored(self, name)
+
+    monkeypatch.setattr(Adapter, "factored", counted)
+    run_merge(recipe, tmp_path / "out")
+    assert read.count(adapted) == 1
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "merge_method: task_arithmetic",
+        "merge_method: ties\nparameters: {density: 0.5}",
+        "merge_method: strip\nparameters: {side: column, rank: 2, strength: 0.5}",
+    ],
+)
+def test_an_adapters_layer_beside_another_layer_of_the_base_is_a_whole_delta(
+    folders: Folders, tmp_path: Path, method: str
+) -> None:
+    """As of the model that adapter and base make: there the delta is no product of factors."""
+    adapter = Adapter(folders.adapter)
+    applied = {
+        name: tensor + adapter.factored(name).dense() if name in adapter.names else tensor
+        for name, tensor in llama_tensors(0).items()
+    }
+    merged = []
+    for source in (folders.adapter, write_model(tmp_path / "applied", applied)):
+        (tmp_path / "recipe.yaml").write_text(
+            f"{method}\nbase_model: {folders.base}\nslices:\n- sources:\n"
+            f"  - {{model: {folders.base}, layer_range: [0, 1]}}\n"
+            f"  - {{model: {source}, layer_range: [1, 2], parameters: {{weight: 0.5}}}}\n"
+        )
+        run_merge(tmp_path / "recipe.yaml", tmp_path / "out", overwrite=True)
+        merged.append(load_file(tmp_path / "out" / "model.safetensors"))
+    assert all(torch.allclose(t, merged[1][name], atol=1e-6) for name, t in merged[0].items())

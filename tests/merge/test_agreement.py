@@ -49,6 +49,25 @@ def test_what_models_compute_is_left_out_whoever_has_it(
     assert not any("inv_freq" in name for name in found)
 
 
+@pytest.mark.parametrize("lead", ["a", "b"])
+@pytest.mark.parametrize("name", ["transformer.h.0.attn.bias", "gpt_neox.layers.0.attention.bias"])
+def test_masks_of_the_first_gpts_are_left_out_whoever_has_them(lead: str, name: str) -> None:
+    """`gpt2` and Pythia on the Hub hold them, fine-tunes of today's transformers do not."""
+    weight = name.removesuffix("bias") + "c_attn.weight"
+    plain = {weight: torch.ones(2, 2), name.replace("bias", "c_attn.bias"): torch.ones(2)}
+    masked = {**plain, name: torch.ones(3, 3).tril().view(1, 1, 3, 3)}
+    models = {lead: masked, "ab".replace(lead, ""): plain}
+    found, _ = merge_state_dicts(parse_recipe(WHOLE), models)
+    assert list(found) == list(plain)
+
+
+def test_a_bias_that_is_no_mask_is_kept() -> None:
+    name = "model.layers.0.attn.bias"
+    models = {label: {name: torch.full((4,), value)} for label, value in (("a", 1.0), ("b", 2.0))}
+    found, _ = merge_state_dicts(parse_recipe(WHOLE), models)
+    assert torch.equal(found[name], torch.full((4,), 1.5))
+
+
 @pytest.mark.parametrize("text", [WHOLE, MERGED, STACKED])
 def test_a_tensor_that_only_one_has_is_an_error(text: str) -> None:
     more = model(model__layers__1__attn__bias=1.0)
@@ -74,3 +93,16 @@ def test_an_output_layer_of_its_own_beside_tied_ones_is_an_error() -> None:
         with pytest.raises(TensorMissing, match=r"lm_head.weight of b differs"):
             merged(text, tied, own)
     assert torch.equal(merged(MERGED, own, tied)["lm_head.weight"], torch.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("having", ["a", "b"])
+def test_the_output_layer_of_gpt_2_may_be_saved_beside_the_embeddings_it_is_tied_to(
+    having: str,
+) -> None:
+    """Pickles of transformers hold it, safetensors do not."""
+    wte = "transformer.wte.weight"
+    models = {label: {wte: torch.full((3, 2), value)} for label, value in (("a", 1.0), ("b", 3.0))}
+    models[having]["lm_head.weight"] = models[having][wte].clone()
+    found, _ = merge_state_dicts(parse_recipe(WHOLE), models)
+    assert list(found) == list(models["a"])
+    assert all(torch.equal(tensor, torch.full((3, 2), 2.0)) for tensor in found.values())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from worded import EMBEDDINGS, added, linear, tensors_of, worded, words
 
-from weightlens.checkpoint.read import TIED
+from weightlens.checkpoint.names import TIED
 from weightlens.errors import ShapeMismatch
 from weightlens.merge.engine import merge_state_dicts, run_merge
 from weightlens.merge.record import MatrixRecord
@@ -183,3 +183,26 @@ def test_tied_embeddings_fall_back_on_their_partner() -> None:
     out, _ = merge_state_dicts(half, {"untied": untied, "tied": tied})
     assert_rows(out[EMBED], [[2.5, 2.5], [1, 1]])
     assert_rows(out[head], [[2, 2], [0, 0]])
+
+
+def test_positions_are_no_vocabulary() -> None:
+    """GPT-2 has a table of positions beside that of tokens: of the model with fewer, nothing is
+    cut off the other without a word."""
+    models = {
+        f"m{i}": {"transformer.wte.weight": torch.ones(6, 2), "transformer.wpe.weight": positions}
+        for i, positions in enumerate((torch.ones(4, 2), torch.ones(3, 2)))
+    }
+    with pytest.raises(ShapeMismatch, match=r"^transformer.wpe.weight is 3 x 2 in m1 but 4 x 2"):
+        merge_state_dicts(parse_recipe(linear("m0", "m1", embeddings="common")), models)
+
+
+def test_the_bias_of_an_output_layer_has_its_rows() -> None:
+    """As in Phi-2, whose vocabulary has an entry of `lm_head.bias` each."""
+    models = {
+        f"m{i}": {EMBED: torch.ones(rows, 2), "lm_head.weight": torch.ones(rows, 2),
+                  "lm_head.bias": torch.full((rows,), float(i))}
+        for i, rows in enumerate((5, 4))
+    }  # fmt: skip
+    out, _ = merge_state_dicts(parse_recipe(linear("m0", "m1", embeddings="common")), models)
+    assert out["lm_head.weight"].shape == (4, 2)
+    assert torch.equal(out["lm_head.bias"], torch.full((4,), 0.5))

@@ -374,3 +374,14 @@ def test_a_module_whose_name_ends_another_is_not_saved_whole(tmp_path: Path) -> 
     (left,) = report.left_out
     assert left.name == NORM
     assert "ambiguous" in left.reason
+
+
+@pytest.mark.parametrize("older", ["base", "tuned"])
+def test_what_models_compute_may_be_on_one_side_only(tmp_path: Path, older: str) -> None:
+    """Checkpoints of the first Llamas hold rotary frequencies, fine-tunes of today do not."""
+    sides = {"base": llama_tensors(0), "tuned": moved(llama_tensors(0), 1)}
+    sides[older]["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(3)
+    base, tuned = (write_model(tmp_path / name, tensors) for name, tensors in sides.items())
+    report = extract_adapter(base, tuned, tmp_path / "out", size=Truncation("rank", 2))
+    assert len(report.matrices) == len(matrices(sides["base"]))
+    assert not any("inv_freq" in left.name for left in report.left_out)

@@ -86,6 +86,28 @@ def test_another_source_is_found_out_and_named(
     assert (tmp_path / "again" / WEIGHTS).exists()
 
 
+def test_the_model_that_only_lends_its_tokenizer_is_recorded(tmp_path: Path) -> None:
+    """The rows of the embeddings depend on it, so it is pinned and compared like the others."""
+    for seed, name in enumerate(("a", "b", "lender"), start=1):
+        worded(tmp_path / name, seed, words(32))
+    text = linear(tmp_path / "a", tmp_path / "b", tokenizer_source=str(tmp_path / "lender"))
+    (tmp_path / "recipe.yaml").write_text(text)
+    report = run_merge(tmp_path / "recipe.yaml", tmp_path / "out")
+    assert [record.model for record in report.others] == [str(tmp_path / "lender")]
+    assert report.others[0].hash
+
+
+def test_the_base_of_a_single_slice_is_recorded(tmp_path: Path, folders: Folders) -> None:
+    own = worded(tmp_path / "own", 9, words(32))
+    listed = ", ".join(f"{{model: {m}, layer_range: [0, 2]}}" for m in (own, folders.full))
+    (tmp_path / "recipe.yaml").write_text(
+        "merge_method: task_arithmetic\nslices:\n"
+        f"- {{base_model: {own}, sources: [{listed}], parameters: {{weight: 1}}}}\n"
+    )
+    report = run_merge(tmp_path / "recipe.yaml", tmp_path / "out")
+    assert [record.model for record in report.others] == [str(own)]
+
+
 def test_an_adapter_output_is_made_again(tmp_path: Path, folders: Folders) -> None:
     text = (
         f"merge_method: task_arithmetic\nbase_model: {folders.base}\noutput: adapter\n"
@@ -157,3 +179,11 @@ def test_the_command_makes_a_merge_again(tmp_path: Path, folders: Folders, merge
     assert result.exit_code == 0 and "The same 21 tensors" in result.output, result.output
     wrong = CliRunner().invoke(app, [*given[:3], "--source", "nothing"])
     assert wrong.exit_code == 2 and "NAME=MODEL" in wrong.output
+
+
+def test_a_recipe_in_json_is_no_record(tmp_path: Path, folders: Folders) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(linear(folders.base, folders.full))
+    found = CliRunner().invoke(app, ["merge", str(recipe), str(tmp_path / "out")])
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / "out" / WEIGHTS).is_file()

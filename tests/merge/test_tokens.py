@@ -82,9 +82,18 @@ def test_the_result_loads_in_transformers(models: Path) -> None:
 
 def test_the_donors_tokenizer_comes_along(models: Path) -> None:
     (models / "a" / "vocab.txt").touch()
+    for name, file in (
+        ("a", "tokenization_a.py"),
+        ("b", "tokenization_b.py"),
+        ("b", "tekken.json"),
+    ):
+        (models / name / file).touch()
     merged(models, linear(models / "a", models / "b", tokenizer_source=str(models / "b")))
     assert (models / "out" / "chat_template.jinja").read_text() == "{{ b }}"
     assert not (models / "out" / "vocab.txt").exists()
+    assert not (models / "out" / "tokenization_a.py").exists()
+    assert (models / "out" / "tokenization_b.py").exists()
+    assert (models / "out" / "tekken.json").exists()
     of_b = json.loads((models / "b" / "tokenizer.json").read_text())
     assert json.loads((models / "out" / "tokenizer.json").read_text()) == of_b
 

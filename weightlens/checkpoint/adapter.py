@@ -15,8 +15,9 @@ from torch import Tensor
 
 from weightlens.checkpoint.layout import TensorInfo, read_header
 from weightlens.checkpoint.lora_settings import read_settings
+from weightlens.checkpoint.names import TIED, tied_to
 from weightlens.checkpoint.pickled import PickledWeights, read_pickle
-from weightlens.checkpoint.read import TIED, FolderWeights, Weights
+from weightlens.checkpoint.read import FolderWeights, Weights
 from weightlens.checkpoint.weight_files import ADAPTER_FILE, PICKLED_ADAPTER, is_pickled_adapter
 from weightlens.delta import Factored
 from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
@@ -163,7 +164,8 @@ class Adapter:
         made_for = f" (it was made for {self.settings.base})" if self.settings.base else ""
         shapes: dict[str, tuple[int, ...]] = {n: self.shape(n) for n in self._factors}
         shapes |= {name: self.replacement_info(name).shape for name in self.replaced}
-        for head, embedding in TIED.items():
+        for head in TIED:
+            embedding = tied_to(head, base.infos) or "its embeddings"
             if head not in base.infos and (embedding in self.replaced or head in shapes):
                 raise AdapterMismatch(
                     f"{self.folder}: changes {head if head in shapes else embedding}, but "

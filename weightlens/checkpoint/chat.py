@@ -14,7 +14,8 @@ _GENERATION_CONFIG = "generation_config.json"
 _CONFIG = "config.json"
 
 _TOKENIZER_FILES = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges",
-                    "chat_template", "spiece", "sentencepiece")  # fmt: skip
+                    "chat_template", "spiece", "sentencepiece", "tekken",
+                    "tokenization")  # fmt: skip
 
 _MEANT_TO_DIFFER = {"transformers_version", "_from_model_config"}
 

@@ -87,6 +87,9 @@ def stacked_layers(config: Mapping[str, Any], taken: Sequence[int]) -> dict[str,
     own, in this order: their number, and lists with one entry for each layer (`layer_types`)."""
     settings = text_config(config)
     changes: dict[str, Any] = {}
+    if config and not any(isinstance(settings.get(key), int) for key in _DEPTH):
+        # left at the default of its architecture; transformers knows this name in all of them
+        return {_DEPTH[0]: len(taken)}
     for key in _DEPTH:
         depth = settings.get(key)
         if not isinstance(depth, int):

@@ -13,8 +13,9 @@ from torch import Tensor
 from weightlens.checkpoint.adapter import Adapter, is_adapter
 from weightlens.checkpoint.adapter_sum import NO_ADAPTERS, AdapterSum
 from weightlens.checkpoint.layout import TensorInfo
+from weightlens.checkpoint.names import TIED, is_computed
 from weightlens.checkpoint.pickled import PickledWeights
-from weightlens.checkpoint.read import TIED, FolderWeights, Weights
+from weightlens.checkpoint.read import FolderWeights, Weights
 from weightlens.checkpoint.remote import RemoteTensors, RemoteWeights
 from weightlens.checkpoint.weight_files import is_pickled
 from weightlens.delta import Delta, Dense, added
@@ -92,6 +93,11 @@ class AppliedWeights(Weights):
         self.transposed, self.config = model.weights.transposed, model.weights.config
         self.scaled = model.weights.scaled
 
+    def touches(self, name: str) -> bool:
+        """Whether a tensor is other than the stored one, and its blocks cost as much as all of
+        it."""
+        return self._model.adapters.touches(name)
+
     @property
     def infos(self) -> Mapping[str, TensorInfo]:
         """Shape by name; the dtype is that of the stored weights below the adapters."""
@@ -106,6 +112,9 @@ class AppliedWeights(Weights):
 
     def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         """Entries start … stop of `stored`."""
+        own = self._own_name(name)
+        if self.infos[own].dtype.is_floating_point and not self.touches(own):
+            return self._weights.read_block(own, start, stop)
         return self.stored(name).flatten()[start:stop].clone()
 
 
@@ -179,9 +188,10 @@ def check_same_tensors(base: Weights, other: Weights, *, vocabulary: Collection[
     for name in {**base.infos, **other.infos}:
         ours, theirs = base.infos.get(name), other.infos.get(name)
         if ours is None or theirs is None:
-            if name in TIED:  # tied embeddings are stored on some sides only
-                continue
             has, lacks = (base, other) if theirs is None else (other, base)
+            # tied embeddings and what models compute are stored on some sides only
+            if name in TIED or is_computed(name, has.infos[name].shape):
+                continue
             raise TensorMissing(f"{name} is in {has.label} but not in {lacks.label}")
         if name in vocabulary and ours.shape[1:] == theirs.shape[1:]:
             continue

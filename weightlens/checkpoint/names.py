@@ -1,7 +1,11 @@
 """What a tensor's name says: layer, module, expert."""
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Held = TypeVar("Held")
 
 _LAYER = re.compile(
     r"^(?:(?P<stack>.+?)\.)?(?:layers|h|blocks?|layer)\.(?P<layer>\d+)\.(?P<rest>.+)$"
@@ -9,9 +13,31 @@ _LAYER = re.compile(
 _ONLY_STACK = {None, "model", "transformer", "gpt_neox", "model.decoder", "model.language_model"}
 """Prefixes of the language model's own layers; any other (a vision tower's) stays in the module."""
 _EXPERT = re.compile(r"\bexperts\.(\d+)\.")
+_WORDS = re.compile(
+    r"^(?:.+\.)?(?:embed_tokens|embed_in|embed_out|lm_head|wte|shared|word_embeddings"
+    r"|tok_embeddings|embeddings?|output_layer|predictions|(?:lm_head|predictions)\.decoder)"
+    r"\.(?:weight|bias)$|^output\.weight$"
+)
+"""Tables of tokens and what comes out for each; not those of positions and token types."""
 _COMPUTED = re.compile(
     r"(?:^|\.)(?:rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)$"
 )
+
+_MASK = re.compile(r"(?:^|\.)(?:h|layers)\.\d+\.(?:attn|attention|attn\.attention)\.bias$")
+"""What GPT-2, GPT-Neo and GPT-NeoX call the triangle that hides later tokens: 1 x 1 x n x n."""
+
+TIED = {
+    "lm_head.weight": (
+        "model.embed_tokens.weight",
+        "model.language_model.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+        "transformer.wte.weight",
+        "transformer.word_embeddings.weight",
+        "shared.weight",
+    ),
+    "language_model.lm_head.weight": ("language_model.model.embed_tokens.weight",),
+}
+"""Tensors that a checkpoint may leave out, and those of which one stands in for each."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +93,46 @@ def place_of(name: str) -> Place:
     )
 
 
-def is_computed(name: str) -> bool:
+def is_computed(name: str, shape: Sequence[int] = ()) -> bool:
     """Whether models compute the tensor by themselves and load it from no checkpoint: rotary
-    frequencies and the like, which older checkpoints hold and newer ones do not."""
+    frequencies, masks and the like, which older checkpoints hold and newer ones do not.
+
+    shape: tells a mask that is called a bias from a bias.
+    """
+    if _MASK.search(name) is not None:
+        return len(shape) == 4 and tuple(shape[:2]) == (1, 1) and shape[2] == shape[3]
     return _COMPUTED.search(name) is not None
+
+
+def has_row_for_each_token(name: str) -> bool:
+    """Whether the rows of a tensor are the vocabulary's: embeddings of tokens, output layers and
+    their biases."""
+    return layered(name) is None and _WORDS.match(name) is not None
+
+
+def tied_to(name: str, names: Collection[str]) -> str | None:
+    """The one of a checkpoint's tensors that stands in for another where that is left out; None
+    where none does."""
+    return next((partner for partner in TIED.get(name, ()) if partner in names), None)
+
+
+_CORE = {"gpt2": "transformer.", "bloom": "transformer.", "gpt_neo": "transformer.",
+         "opt": "model."}  # fmt: skip
+"""By model_type, where models with an output layer keep the model itself."""
+_WITH_HEAD = ("LMHeadModel", "ForCausalLM")
+"""Ends of the names of their classes."""
+
+
+def with_prefix(tensors: Mapping[str, Held], config: Mapping[str, Any]) -> dict[str, Held]:
+    """A checkpoint's tensors by the names that a model with an output layer has for them.
+
+    Some, `gpt2` and Bloom's on the Hub among them, were saved without that layer and without the
+    prefix that adapters and fine-tunes have; transformers adds it as it loads them.
+    """
+    prefix = _CORE.get(str(config.get("model_type")), "")
+    named = config.get("architectures")
+    with_head = isinstance(named, list) and any(str(n).endswith(_WITH_HEAD) for n in named)
+    bare = any((at := _LAYER.search(name)) and at["stack"] in (None, "decoder") for name in tensors)
+    if not (prefix and with_head and bare):
+        return dict(tensors)
+    return {n if n.startswith("lm_head.") else prefix + n: held for n, held in tensors.items()}

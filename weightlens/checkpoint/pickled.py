@@ -20,6 +20,7 @@ from torch import Tensor
 from weightlens.checkpoint.config import read_config
 from weightlens.checkpoint.header import scan_shards
 from weightlens.checkpoint.layout import DTYPE_NAMES, TensorInfo
+from weightlens.checkpoint.names import with_prefix
 from weightlens.checkpoint.read import StoredWeights
 from weightlens.checkpoint.weight_files import PICKLED_FILE, PICKLED_INDEX
 from weightlens.errors import CheckpointError, UnsupportedTensor, WeightlensError
@@ -171,11 +172,11 @@ class PickledWeights(StoredWeights):
     ) -> None:
         """tensors: those of `scan_pickled` unless given. Raises what that raises; CheckpointError
         for a damaged config.json, UnsupportedTensor for weights in a packed form."""
-        pickled = scan_pickled(folder) if tensors is None else tensors
-        self.folder = folder
+        self.folder, config = folder, read_config(folder)
+        pickled = with_prefix(scan_pickled(folder) if tensors is None else tensors, config)
         self._tensors = {name: held.tensor for name, held in pickled.items()}
         saved = {n: TensorInfo(tuple(t.shape), t.dtype) for n, t in self._tensors.items()}
-        super().__init__(saved, str(folder), config=read_config(folder), read_as=read_as)
+        super().__init__(saved, str(folder), config=config, read_as=read_as)
 
     def _saved(self, name: str) -> Shaped[Tensor, "..."]:
         # a copy: a caller that changed the mapping would change tied tensors too

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from weightlens.checkpoint.config import block_size, read_config
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
+from weightlens.checkpoint.names import tied_to, with_prefix
 from weightlens.checkpoint.orientation import transposed_names
 from weightlens.checkpoint.scaled import (
     check_not_packed,
@@ -22,9 +23,6 @@ from weightlens.checkpoint.scaled import (
     scaled_block,
 )
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
-
-TIED = {"lm_head.weight": "model.embed_tokens.weight"}
-"""Tensors that a checkpoint may leave out, and the one that stands in for each."""
 
 
 class Weights(ABC):
@@ -95,8 +93,8 @@ class Weights(ABC):
         """The name under which a tensor is stored here: its own, or that of its tied partner."""
         if name in self.infos:
             return name
-        if TIED.get(name) in self.infos:
-            return TIED[name]
+        if (partner := tied_to(name, self.infos)) is not None:
+            return partner
         raise TensorMissing(f"{self.label}: no tensor called {name}")
 
 
@@ -203,9 +201,10 @@ class FolderWeights(StoredWeights):
         """Raises what `scan_folder` raises, unless the tensors are given; CheckpointError for a
         damaged config.json, UnsupportedTensor for weights in a packed form."""
         self.folder: Path = folder
-        self._tensors = dict(scan_folder(folder) if tensors is None else tensors)
+        config = read_config(folder)
+        self._tensors = with_prefix(scan_folder(folder) if tensors is None else tensors, config)
         saved = {name: tensor.info for name, tensor in self._tensors.items()}
-        super().__init__(saved, str(folder), config=read_config(folder), read_as=read_as)
+        super().__init__(saved, str(folder), config=config, read_as=read_as)
 
     def _saved(self, name: str) -> Shaped[Tensor, "..."]:
         # the bytes go into memory of their own: a mapping would outlive the file

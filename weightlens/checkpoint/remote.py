@@ -10,6 +10,7 @@ from torch import Tensor
 
 from weightlens.checkpoint.config import read_config
 from weightlens.checkpoint.layout import DTYPES, TensorInfo
+from weightlens.checkpoint.names import with_prefix
 from weightlens.checkpoint.read import StoredWeights
 from weightlens.errors import CheckpointError, UnsupportedTensor
 
@@ -31,9 +32,9 @@ class RemoteWeights(StoredWeights):
         """folder: where config.json lies, and the weights will. Raises UnsupportedTensor for
         dtypes that cannot be read and weights in a packed form, CheckpointError for shapes that
         are none and for a damaged config.json."""
-        self.folder = folder
+        self.folder, config = folder, read_config(folder)
         saved = {}
-        for name, (dtype, shape, file) in tensors.items():
+        for name, (dtype, shape, file) in with_prefix(tensors, config).items():
             if dtype not in DTYPES:
                 raise UnsupportedTensor(
                     f"{label}: {name} in {file} has dtype {dtype}, which cannot be read here"
@@ -41,7 +42,7 @@ class RemoteWeights(StoredWeights):
             if min(shape, default=0) < 0:
                 raise CheckpointError(f"{label}: {name} in {file}: shape {list(shape)} is damaged")
             saved[name] = TensorInfo(shape, DTYPES[dtype])
-        super().__init__(saved, label, config=read_config(folder), read_as=read_as)
+        super().__init__(saved, label, config=config, read_as=read_as)
 
     def _saved(self, name: str) -> Shaped[Tensor, "..."]:
         self._refuse(name)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from weightlens.checkpoint.names import is_computed, layered
-from weightlens.checkpoint.read import TIED, Weights
+from weightlens.checkpoint.names import TIED, is_computed, layered, tied_to
+from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.remote import RemoteWeights
 from weightlens.errors import TensorMissing
 
@@ -30,7 +30,7 @@ class Side:
 
 def parameters(weights: Weights) -> list[str]:
     """Names of all tensors but those that models compute by themselves."""
-    return [name for name in weights.infos if not is_computed(name)]
+    return [name for name, info in weights.infos.items() if not is_computed(name, info.shape)]
 
 
 def check_whole(lead: Side, source: Side) -> None:
@@ -63,13 +63,12 @@ def _check_held(names: Iterable[str], having: Side, lacking: Side, held: Iterabl
 def _check_head(lead: Side, source: Side) -> None:
     """An output layer of its own beside a lead that ties it to the embeddings."""
     theirs = source.weights
-    for head, embedding in TIED.items():
+    for head in TIED:
         yet_to_come = isinstance(theirs, RemoteWeights)
         if yet_to_come or head not in theirs.infos or head in lead.weights.infos:
             continue
-        same = embedding in theirs.infos and torch.equal(
-            theirs.stored(head), theirs.stored(embedding)
-        )
+        embedding = tied_to(head, theirs.infos)
+        same = embedding is not None and torch.equal(theirs.stored(head), theirs.stored(embedding))
         if not same:
             raise TensorMissing(
                 f"{head} of {source.label} differs from its embeddings, but {lead.label} "

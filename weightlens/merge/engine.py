@@ -262,14 +262,15 @@ def _report(
     tensors: int,
     size: int,
 ) -> MergeReport:
-    named = ready.resolution.recipe.base_model
+    named, sources = ready.resolution.recipe.base_model, ready.resolution.sources
     return MergeReport(
         weightlens=VERSION,
         torch=torch.__version__,
         engine=ready.engine,
         recipe=ready.resolution.text,
         base=None if named is None else records[named],
-        sources=[records[name] for name in ready.resolution.sources],
+        sources=[records[name] for name in sources],
+        others=[record for name, record in records.items() if name not in (named, *sources)],
         seed=options.seed,
         plan=key,
         warnings=list(ready.warnings),

@@ -19,6 +19,7 @@ from weightlens.checkpoint.adapter_names import (
 from weightlens.checkpoint.config import text_config
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
+from weightlens.checkpoint.names import is_computed
 from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.errors import InputError
@@ -62,7 +63,8 @@ def make_extract_plan(
     Raises what `Model.check_against` raises, InputError where no matrix is left or where one is
     smaller than the rank asked for, UnsupportedTensor where one adapter cannot have them all.
     """
-    infos = {**base.infos, **tuned.infos(base)}
+    every = {**base.infos, **tuned.infos(base)}
+    infos = {name: info for name, info in every.items() if not is_computed(name, info.shape)}
     excluded = {name for name in infos if not _wanted(name, selection)}
     tuned.check_against(base, vocabulary=excluded)
     ties, ambiguous = _ties(base, infos), ends_of_others({module_of(name) for name in infos})

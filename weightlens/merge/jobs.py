@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.names import Layered, layered
-from weightlens.checkpoint.read import TIED, Weights
+from weightlens.checkpoint.model import AppliedWeights, Model
+from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered, tied_to
+from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.errors import ShapeMismatch, TensorMissing
 from weightlens.merge.agreement import (
@@ -55,12 +55,16 @@ class Input:
     def info(self) -> TensorInfo:
         """Its shape and dtype; a tied tensor has those of its partner."""
         infos = self.source.weights.infos
-        return infos[self.name if self.name in infos else TIED[self.name]]
+        own = self.name if self.name in infos else tied_to(self.name, infos)
+        assert own is not None, self.name
+        return infos[own]
 
     @property
     def streams(self) -> bool:
         """Whether it can be read block by block: no adapter's factors are to be multiplied out."""
-        return not self.source.model.adapters.touches(self.name)
+        below = self.source.weights
+        applied = isinstance(below, AppliedWeights) and below.touches(self.name)
+        return not (applied or self.source.model.adapters.touches(self.name))
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,8 @@ class JobMaker:
 
     def _input(self, use: Use, name: str, output: str) -> Input:
         source = self.sources[use.model]
-        if name not in source.weights.infos and TIED.get(name) not in source.weights.infos:
+        infos = source.weights.infos
+        if name not in infos and tied_to(name, infos) is None:
             raise TensorMissing(f"{name} is not in {source.label}, but {output} needs it")
         return Input(source, name)
 
@@ -194,7 +199,7 @@ class JobMaker:
     def _info(self, name: str, inputs: Sequence[Input]) -> TensorInfo:
         shapes = [i.info.shape for i in inputs]
         shape = shapes[0]
-        if self.rows is not None and self._is_embedding(name, inputs):
+        if self.rows is not None and has_row_for_each_token(name):
             shape = self._cut(name, inputs, self.rows)
         elif len(set(shapes)) > 1:
             shape = self._resized(name, inputs, self.resolution.recipe.embeddings)
@@ -206,16 +211,14 @@ class JobMaker:
         stored = reduce(torch.promote_types, dtypes)
         return TensorInfo(shape, self.resolution.recipe.write_dtype or stored)
 
-    def _is_embedding(self, name: str, inputs: Sequence[Input]) -> bool:
-        return self.selection.reason_to_skip(name, inputs[0].info) == "embedding"
-
     def _cut(self, name: str, inputs: Sequence[Input], rows: int) -> tuple[int, ...]:
         """One row for each token; what is more has no meaning."""
         for given in inputs:
             if given.info.shape[0] < rows:
                 raise ShapeMismatch(
                     f"{name} of {given.source.label} has {given.info.shape[0]} rows, but the "
-                    f"tokenizer {rows} tokens"
+                    f"tokenizer {rows} tokens; leave out tokenizer_source, or --engine mergekit "
+                    "makes rows for the others"
                 )
         return (rows, *inputs[0].info.shape[1:])
 
@@ -228,7 +231,7 @@ class JobMaker:
         other = next(i for i in inputs if i.info.shape != first.info.shape)
         said = (f"{name} is {_times(other.info.shape)} in {other.source.label} but "
                 f"{_times(first.info.shape)} in {first.source.label}")  # fmt: skip
-        if not self._is_embedding(name, inputs) or len({shape[1:] for shape in shapes}) > 1:
+        if not has_row_for_each_token(name) or len({shape[1:] for shape in shapes}) > 1:
             raise ShapeMismatch(said)
         if policy is None:
             raise ShapeMismatch(

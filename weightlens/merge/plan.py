@@ -11,7 +11,7 @@ from typing import Any
 
 from weightlens.checkpoint.config import stacked_layers
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.names import layered
+from weightlens.checkpoint.names import has_row_for_each_token
 from weightlens.checkpoint.partial import bytes_held
 from weightlens.checkpoint.read import Weights
 from weightlens.errors import OutputError
@@ -103,7 +103,7 @@ def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]
         changes |= stacked_layers(home.config, taken)
     for job in jobs:
         own = home.infos.get(job.name)
-        if layered(job.name) is None and own is not None and own.shape != job.info.shape:
+        if has_row_for_each_token(job.name) and own is not None and own.shape != job.info.shape:
             changes["vocab_size"] = job.info.shape[0]
     return changes
 

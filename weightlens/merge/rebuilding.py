@@ -4,6 +4,7 @@ The record names the recipe, the seed, the Hub commit or the hash of every sourc
 of every tensor that was written; weights are not needed.
 """
 
+import json
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,6 +44,17 @@ def rebuild_merge(record: Path, out: Path, *, options: Options = _USUAL) -> Merg
     return made
 
 
+def is_record(file: Path) -> bool:
+    """Whether a file is gone by as a record: JSON, but for a recipe that is written as JSON."""
+    if file.suffix != ".json":
+        return False
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not (isinstance(said, dict) and "merge_method" in said)
+
+
 def recorded_documents(file: Path) -> Documents:
     """The recipes that a record holds. Raises InputError like `rebuild_merge`."""
     return _read(_record(file), file)
@@ -67,6 +79,7 @@ def _read(record: MergeReport, file: Path) -> Documents:
 def _sources(record: MergeReport) -> Iterator[SourceRecord]:
     yield from () if record.base is None else (record.base,)
     yield from record.sources
+    yield from record.others
     for step in record.steps.values():
         yield from _sources(step)
 

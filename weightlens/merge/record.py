@@ -67,9 +67,11 @@ class SourceRecord(Record):
 class MergeReport(Record):
     """Provenance of a merge and everything that was measured while it ran.
 
-    plan: a hash of everything that the output depends on; None in records of before there was one,
-    and of mergekit's engine. steps: the merges whose results went in, by their names in the recipe.
-    checksums: the xxh3-128 of every tensor's bytes as they were written, by name.
+    others: the bases of single slices, and the model that the tokenizer comes from, where they are
+    none of the former. plan: a hash of everything that the output depends on; None in records of
+    before there was one, and of mergekit's engine. steps: the merges whose results went in, by
+    their names in the recipe. checksums: the xxh3-128 of every tensor's bytes as they were
+    written, by name.
     """
 
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
@@ -79,6 +81,7 @@ class MergeReport(Record):
     recipe: str
     base: SourceRecord | None
     sources: list[SourceRecord]
+    others: list[SourceRecord] = Field(default_factory=list)
     seed: int
     plan: str | None = None
     warnings: list[str]

@@ -197,7 +197,8 @@ def _deltas(job: Job, tensor: Streamed) -> Iterator[tuple[int, Float[Tensor, "bl
 
 def _delta(source: Input, job: Job, base: Float[Tensor, "m n"]) -> Delta:
     assert job.base is not None
-    if source.info.shape != job.info.shape:
+    # beside another layer of the base, factors are not all of the delta
+    if source.info.shape != job.info.shape or source.name != job.base.name:
         return Dense(whole(source, job) - base)
     found = source.source.model.delta(source.name, job.base.source.weights, base)
     return found if found is not None else Dense(torch.zeros_like(base))

@@ -103,12 +103,12 @@ def merge(
     from weightlens.merge.documents import read_documents
     from weightlens.merge.engine import merge_documents, plan_merge
     from weightlens.merge.options import Options
-    from weightlens.merge.rebuilding import rebuild_merge, recorded_documents
+    from weightlens.merge.rebuilding import is_record, rebuild_merge, recorded_documents
     from weightlens.report.plan_tables import plan_tables
     from weightlens.report.tables import merge_tables
 
     chosen, places = engine.chosen, named_places(source or [])
-    again = recipe.suffix == ".json"
+    again = is_record(recipe)
     if push is not None:
         from weightlens.publish.pushing import check_destination
 
