@@ -66,7 +66,8 @@ def test_models_that_are_compared_share_their_random_numbers(tmp_path: Path) -> 
     ]
     assert len({d.seed for d in base}) == 18
     (task,) = report.models[0].tasks
-    assert (task.n, task.draws) == (6, 3) and set(task.more) == {"pass@3", "seed_spread"}
+    assert (task.n, task.draws) == (6, 3) and set(task.more) == {"pass@2", "pass@3", "seed_spread"}
+    assert task.value <= task.more["pass@2"] <= task.more["pass@3"]
     again = evaluate_models([BASE], wanted=hot, settings=Settings(batch_size=7, loading=EXACT))
     assert again.models[0].tasks == report.models[0].tasks
     other = Settings(batch_size=4, loading=EXACT, seed=1)

@@ -150,10 +150,13 @@ def _remarks(result: TaskResult, kinds: Mapping[str, float]) -> Iterator[str]:
 
 
 def _further(result: TaskResult) -> Iterator[str]:
+    questions = {n: v for n, v in result.more.items() if n.startswith(_OF_QUESTIONS)}
+    if questions:
+        yield ", ".join(f"{name} {100 * value:.1f}" for name, value in questions.items())
     for name, value in result.more.items():
-        if name.startswith(_OF_QUESTIONS):
-            yield f"{name} {100 * value:.1f}"
-        elif "spread" in name and in_percent(result.metric):
+        if name in questions:
+            continue
+        if "spread" in name and in_percent(result.metric):
             yield f"{name.replace('_', ' ')} {100 * value:.1f} points"
         else:
             yield f"{name.replace('_', ' ')} {number(value)}"
