@@ -5,7 +5,7 @@ from typing import Any
 
 
 def takes(model: Any) -> frozenset[str]:
-    """Names of the arguments of a model's forward, without PEFT's wrapping, which takes anything."""
+    """Names of the arguments of a forward; not PEFT's, whose wrapping takes anything."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     return frozenset(inspect.signature(bare.forward).parameters)
 
