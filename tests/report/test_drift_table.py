@@ -54,5 +54,5 @@ def test_what_was_cut_and_left_out_is_told_by_model() -> None:
     lines = shown(drift(whole, traces=[], cut=3, left_out=["q"], notes=["no KL: vocabularies"]))
     assert "merge: 3 of 0 answers cut at the end of the context" in lines
     assert "merge: 1 left out, too long for the context" in lines
-    assert lines[-1] == "merge: no KL: vocabularies"
+    assert lines[-2:] == ["merge: no KL: vocabularies", ""]
     assert shown() == [""]

@@ -28,6 +28,7 @@ def drift_tables(report: EvalReport, names: Mapping[str, str]) -> Iterator[Rende
         )
         for drift in drifts:
             yield from (f"{names.get(drift.model, drift.model)}: {c}" for c in caveats(drift))
+        yield ""
 
 
 def _table(drifts: list[Drift], names: Mapping[str, str]) -> Table:

@@ -136,7 +136,7 @@ def _pair_tables(report: EvalReport) -> Iterator[RenderableType]:
         title = f"{names.get(b, b)} against {names.get(a, a)}, paired by question"
         yield from (Text(title, style="bold"), _pair_table(report, pairs), "")
     if report.pairs:
-        yield _legend(report.pairs)
+        yield from (_legend(report.pairs), "")
 
 
 def _legend(pairs: Sequence[PairResult]) -> str:
