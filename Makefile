@@ -31,10 +31,10 @@ check: $(STAMP) ## Format check, lint, types, import contracts, tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
-soak: $(STAMP) ## Kill merges at fifty random moments and go on from there
-	WEIGHTLENS_SOAK=1 $(BIN)/pytest -s tests/merge/test_survival.py
+soak: $(STAMP) ## Kill merges at fifty random moments; break every program of HumanEval and MBPP
+	WEIGHTLENS_SOAK=1 $(BIN)/pytest -s tests/merge/test_survival.py tests/evaluate/test_programs.py
 
-test-real: $(STAMP) ## Overlap and merge on SmolLM2-135M-Instruct, all of it
+test-real: $(STAMP) ## Overlap, merge and evaluation on SmolLM2-135M-Instruct, all of it
 	WEIGHTLENS_REAL=full $(BIN)/pytest tests/real
 
 format: $(STAMP) ## Format and fix what can be fixed

@@ -19,6 +19,7 @@ the same process, in turn, several times; the median counts.
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def main() -> None:
             used = chat if name in ("weightlens", "continuous") else plain
             tokens[name] = row(used, rendered, options)
             seconds[name].append(time.perf_counter() - began)
+            print(f"{name}: {tokens[name]} tokens, {seconds[name][-1]:.1f} s", file=sys.stderr)
     print(f"{len(texts)} questions, batches of {options.batch}, at most {options.max_new_tokens} "
           f"new tokens, {chat.model.dtype}, {chat.model.device}, torch {torch.__version__}, "
           f"{torch.get_num_threads()} threads")  # fmt: skip

@@ -85,6 +85,27 @@ def test_a_loop_that_counts_is_a_loop(turn: str) -> None:
     assert verdict("Here is a list.\n" + counting[: len(counting) // 4]) == ""
 
 
+# as SmolLM2-135M-Instruct was cut off in them on GSM8K
+STUCK = {
+    "cut off within a number": "".join(
+        f"{i}. Total spent: 9 * 3 = 27.\n" for i in range(1, 40)
+    )[:-3],
+    "two lines that count on": "".join(
+        f"{i}. 1:00 PM is 1 hour.\n{i + 1}. Now we find the number of hours.\n"
+        for i in range(1, 40, 2)
+    ),
+    "two lines in any order": "".join(
+        f"She sold 1/2 * 1 = 1/2 more to the {'green' if i * i % 7 < 3 else 'orange'} house.\n"
+        for i in range(30)
+    ) + "She sold",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_a_list_without_end_is_a_loop_where_it_was_cut_off(name: str) -> None:
+    assert verdict(STUCK[name], truncated=True) == "looping"
+
+
 @pytest.mark.parametrize("waiting", ["\n" * 120, " \n" * 80])
 def test_white_space_to_the_limit_is_a_loop(waiting: str) -> None:
     assert degeneration("Paris.", "Paris." + waiting, ASKED, truncated=True) == "looping"

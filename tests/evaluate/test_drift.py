@@ -328,10 +328,12 @@ def test_a_model_without_a_cache_is_told(base: Tiny, monkeypatch: pytest.MonkeyP
         get_output_embeddings = base.model.get_output_embeddings
         get_input_embeddings = base.model.get_input_embeddings
 
-        def __call__(self, input_ids: torch.Tensor, **_: object) -> Any:
+        def forward(self, input_ids: torch.Tensor, **_: object) -> Any:
             out = base.model(input_ids=input_ids)
             out.past_key_values = None
             return out
+
+        __call__ = forward
 
     forgetful = Tiny("forgetful", Forgetful(), base.tokenizer)
     assert drift(forgetful, base, TRACES[:1]).traces[0].kl == pytest.approx(0, abs=1e-9)

@@ -64,7 +64,7 @@ def test_no_daemon_outlives_its_program(any_sandbox: Sandbox, how: str) -> None:
     end = {"answers": "return 42", "exits": "os._exit(0)", "hangs": "time.sleep(60)"}[how]
     program = f"{DAEMON}\ndef f():\n    detach({name!r})\n    time.sleep(0.1)\n    {end}\n"
     outcome = {"answers": "passed", "exits": "failed", "hangs": "timed out"}[how]
-    limits = Limits(wall_seconds=2.0 if how == "hangs" else 20.0)
+    limits = Limits(wall_seconds=1.0 if how == "hangs" else 20.0)
     finished = any_sandbox.run(program, Checks("assert f() == 42", ("f",)), limits=limits)
     assert finished.outcome == outcome, finished
     assert _named_for_long(name) == []
@@ -173,7 +173,7 @@ def f():
 def test_endless_output_fills_nothing(any_sandbox: Sandbox) -> None:
     for stream in ("stdout", "stderr"):
         program = f"import sys\nwhile True:\n    sys.{stream}.write('x' * 4096)\n"
-        assert any_sandbox.run(program, limits=Limits(wall_seconds=1.0)).outcome == "timed out"
+        assert any_sandbox.run(program, limits=Limits(wall_seconds=0.5)).outcome == "timed out"
 
 
 def test_a_busy_loop_and_a_sleep_run_out_of_time(any_sandbox: Sandbox) -> None:

@@ -186,6 +186,9 @@ def test_a_question_without_its_tests_is_at_fault(sandbox: Sandbox) -> None:
 
 Row = tuple[Question, str]
 
+BROKEN = 1 if os.environ.get("WEIGHTLENS_SOAK") == "1" else 5
+"""Of the questions every so many are answered wrongly; all of them when there is time."""
+
 
 def _data(name: str) -> Path:
     folder = os.environ.get("WEIGHTLENS_DATA")
@@ -250,10 +253,10 @@ def test_humaneval_s_solutions_all_pass(sandbox: Sandbox) -> None:
 
 
 def test_humaneval_without_a_body_never_passes(sandbox: Sandbox) -> None:
-    rows = _humaneval_rows()
+    rows = _humaneval_rows()[::BROKEN]
     answers = [["    return None\n", "    pass\n"][number % 2] for number in range(len(rows))]
     verdicts = _passed(sandbox, "humaneval", rows, answers)
-    assert len(_failing(verdicts)) == 164
+    assert len(_failing(verdicts)) == len(rows) >= 33
 
 
 def test_sanitized_mbpp_s_solutions_all_pass(sandbox: Sandbox) -> None:
@@ -273,9 +276,9 @@ def test_mbpp_s_solutions_pass_but_the_one_that_fails_by_itself(sandbox: Sandbox
 def test_mbpp_without_bodies_never_passes(sandbox: Sandbox) -> None:
     from weightlens.evaluate.code.extraction import entry_points
 
-    rows = _test_split_rows()
+    rows = _test_split_rows()[::BROKEN]
     answers = [
         "\n".join(f"def {name}(*a, **k):\n    pass" for name in entry_points(question))
         for question, _ in rows
     ]
-    assert len(_failing(_passed(sandbox, "mbpp", rows, answers))) == 500
+    assert len(_failing(_passed(sandbox, "mbpp", rows, answers))) == len(rows) >= 100

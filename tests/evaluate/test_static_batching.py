@@ -8,6 +8,7 @@ from weightlens.evaluate.backends.backend import OutOfMemory, Prompt, Reply
 from weightlens.evaluate.backends.capacity import token_bytes
 from weightlens.evaluate.backends.static import StaticBatching
 from weightlens.evaluate.chat import Chat, load_chat
+from weightlens.evaluate.forward import cache_name
 from weightlens.evaluate.task import Sampling
 from weightlens.experiment.tiny.shipped import SHIPPED
 
@@ -99,6 +100,7 @@ def test_keys_and_values_of_a_token_are_counted(chat: Chat) -> None:
     from transformers import DynamicCache
 
     cache = DynamicCache(config=chat.model.config)
-    chat.model(torch.zeros(1, 7, dtype=torch.long), past_key_values=cache, use_cache=True)
+    given = {cache_name(chat.model): cache}
+    chat.model(torch.zeros(1, 7, dtype=torch.long), use_cache=True, **given)
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert held == 7 * token_bytes(chat.model) == 7 * 2 * 4 * 4 * 32 * 4

@@ -1,14 +1,16 @@
 """Answers that are no answers: empty, caught in a loop, or in another script than the question.
 
 A rule of thumb that would rather miss one than call a good answer bad. It does not see a loop whose
-turns differ in more than one number, nor a wrong language in the right script (French for English),
-and it does not know when the repetition, or the language, is what was asked for in other words.
+turns differ in words or in several numbers, nor a wrong language in the right script (French for
+English), and it does not know when the repetition, or the language, is what was asked for in other
+words.
 """
 
 import re
 from bisect import bisect_right
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 Degeneration = Literal["", "empty", "looping", "language"]
@@ -39,11 +41,17 @@ def loops(text: str, *, truncated: bool) -> bool:
     """Whether a text ends in a part repeated over and over, white space aside.
 
     That part may be up to 2,000 characters long and may hold one number that changes at every
-    turn. Where the text was not cut off, one more line or sentence may follow the loop.
+    turn, or several that count on. A text that was cut off loops as well where its last 20 lines
+    are three at most, in whatever order. Where it was not, one more line or sentence may follow
+    the loop.
     """
     if truncated and len(text) - len(text.rstrip()) >= CUT_WHITESPACE:
         return True
+    if truncated and _few_lines(text):
+        return True
     tail = text[-WINDOW:].strip()
+    if truncated:
+        tail = tail.rstrip("0123456789")  # of the last number perhaps only the beginning is there
     endings = [tail] if truncated else [tail, _without_last_sentence(tail)]
     return any(_repeats(" ".join(end.split()), truncated=truncated) for end in endings)
 
@@ -96,6 +104,12 @@ def _without_last_sentence(text: str) -> str:
     return text[:last]
 
 
+def _few_lines(text: str) -> bool:
+    *whole, _ = text[-WINDOW:].splitlines() or [""]
+    last = [line.strip() for line in whole if any(map(str.isalpha, line))][-_LINES:]
+    return len(last) == _LINES and len(set(last)) <= 3
+
+
 def _repeats(text: str, *, truncated: bool) -> bool:
     for period, length in _periods(text):
         if _is_loop(text[-period:], length, truncated=truncated):
@@ -104,8 +118,11 @@ def _repeats(text: str, *, truncated: bool) -> bool:
     if not numbers:
         return False
     masked = _NUMBERS.sub("0", text)
-    for period, length in _periods(masked):
-        if _is_counting(masked[-period:], length, numbers, truncated=truncated):
+    periods = _periods(masked)
+    for period, length in periods:
+        columns = _changing(masked[-period:], length, numbers, truncated=truncated)
+        # several turns taken for one may count on though each of them says something new
+        if _never_the_same(columns) or (period == periods[0][0] and _count_on(columns)):
             return True
     return False
 
@@ -121,21 +138,29 @@ def _is_loop(turn: str, length: int, *, truncated: bool) -> bool:
     return (turns >= 8 and length >= 160) or (turns >= 4 and len(turn) >= 40)
 
 
-def _is_counting(masked: str, length: int, numbers: list[str], *, truncated: bool) -> bool:
-    """Whether the turns differ in one number alone, which never stays the same.
+def _changing(masked: str, length: int, numbers: list[str], *, truncated: bool) -> list[list[str]]:
+    """The numbers that are not the same at all turns, place by place; none for too few turns.
 
     masked: a turn with every number as 0. numbers: all those of the text, in order.
     """
     turns, held = length // len(masked), masked.count("0")
     least, characters = (8, 200) if truncated else (20, 600)
     if turns < least or length < characters or not any(c.isalpha() for c in masked) or not held:
-        return False
+        return []
     last = numbers[-turns * held :]
     columns = [last[place::held] for place in range(held)]
-    changing = [column for column in columns if len(set(column)) > 1]
-    return len(changing) == 1 and all(
-        one != other for one, other in zip(changing[0], changing[0][1:], strict=False)
-    )
+    return [column for column in columns if len(set(column)) > 1]
+
+
+def _never_the_same(columns: list[list[str]]) -> bool:
+    """Whether one number changes, and does so at every turn."""
+    return len(columns) == 1 and all(one != other for one, other in pairwise(columns[0]))
+
+
+def _count_on(columns: list[list[str]]) -> bool:
+    """Whether the numbers that change count on from one to the next, as those of a list do."""
+    in_order = [int(number) for turn in zip(*columns, strict=True) for number in turn]
+    return bool(columns) and all(other == one + 1 for one, other in pairwise(in_order))
 
 
 def _periods(text: str) -> list[tuple[int, int]]:
@@ -167,6 +192,7 @@ def _script(character: str) -> str:
     return script if start <= code <= end and (script != "Latin" or character.isalpha()) else ""
 
 
+_LINES = 20
 _NUMBERS = re.compile(r"\d+")
 _LATIN_WORDS = re.compile(r"[A-Za-z]+")
 _GREEK_WORDS = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{3,}")

@@ -66,14 +66,25 @@ class Scored:
         )
 
     def _among_draws(self, draws: int) -> dict[str, float]:
-        """What several draws tell besides their mean: pass@k where verdicts are right or wrong, and
-        how far the score moves with the seed alone."""
+        """What several draws tell besides their mean: pass@k where verdicts are right or wrong (a
+        refusal is neither), and how far the score moves with the seed alone."""
         rows = [*self.by_question().values()]
         found = {"seed_spread": seed_spread(rows)}
-        if all(value in (0, 1) for row in rows for value in row):
-            shares = [pass_at_k(round(sum(row)), len(row), draws) for row in rows]
-            found[f"pass@{draws}"] = fmean(shares)
+        passes = not self.task.metric.startswith("refusal_rate")
+        if passes and all(value in (0, 1) for row in rows for value in row):
+            for k in _doubling(draws):
+                shares = [pass_at_k(round(sum(row)), len(row), k) for row in rows]
+                found[f"pass@{k}"] = fmean(shares)
         return found
+
+
+def _doubling(draws: int) -> Iterator[int]:
+    """2, 4, 8 … below the number of draws, and that number."""
+    k = 2
+    while k < draws:
+        yield k
+        k *= 2
+    yield draws
 
 
 def task_result(

@@ -86,7 +86,7 @@ def sentence(
             f"this set could {could}{few}"
         )
     size = f"{points(abs(difference.value))} points, 95 % {interval}"
-    p = _p(difference.p) + _within(family)
+    p = _within(_p(difference.p), family)
     if found == "unsure":
         return f"perhaps {toward} of {size} ({p}; interval and test disagree){few}"
     if found == "alone":
@@ -138,7 +138,11 @@ def _p(p: float) -> str:
     return f"p = {p:.4f}" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _within(family: Family | None) -> str:
+def _within(p: str, family: Family | None) -> str:
+    """p as it is written, and adjusted for its family."""
     if family is None or family.comparisons == 1:
-        return ""
-    return f", {_p(family.p).removeprefix('p = ')} among {family.comparisons} comparisons"
+        return p
+    adjusted = _p(family.p)
+    # very small stays very small: said once
+    both = p if adjusted == p else f"{p}, {adjusted.removeprefix('p = ')}"
+    return f"{both} among {family.comparisons} comparisons"

@@ -11,6 +11,7 @@ from weightlens.report.eval_parts import (
     besides,
     compared_parts,
     described,
+    drift_told,
     in_words,
     names_of,
     p_value,
@@ -35,7 +36,7 @@ def eval_markdown(report: EvalReport, kinds: Kinds = NO_KINDS) -> str:
     lines += _wide(report, kinds) if few else _long(report, kinds)
     if report.pairs:
         lines += ["", *_differences(report)]
-    remarks = [f"- {escaped(line)}" for line in told(report)]
+    remarks = [f"- {escaped(line)}" for line in (*drift_told(report), *told(report))]
     if remarks:
         lines += ["", *remarks]
     return "\n".join(lines) + "\n"

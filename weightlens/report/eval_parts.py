@@ -91,16 +91,26 @@ def names_of(report: EvalReport) -> dict[str, str]:
     return dict(zip(models, short_models(models), strict=True))
 
 
-def told(report: EvalReport) -> Iterator[str]:
-    """What a reader must know besides the numbers: drift, how far refusal rates can be trusted, and
-    the report's own notes."""
+def drift_told(report: EvalReport) -> Iterator[str]:
+    """The drift of every model in a sentence."""
     names = names_of(report)
     for drift in report.drift:
         model, base = (names.get(name, name) for name in (drift.model, drift.base))
         yield f"Drift of {model} from {base}: {drift_sentence(drift)}"
-    metrics = {task.metric for model in report.models for task in model.tasks}
-    if METRIC in metrics:
+
+
+def told(report: EvalReport) -> Iterator[str]:
+    """What a reader must know besides the numbers: how far refusal rates can be trusted, whether
+    over-refusal is missing beside them, and the report's own notes."""
+    results = [result for model in report.models for result in model.tasks]
+    if any(result.metric == METRIC for result in results):
         yield f"Refusals: {said()}"
+    ways = {r.higher_is_better for r in results if r.metric.startswith("refusal_rate")}
+    if ways == {True}:
+        yield (
+            "Over-refusal was not measured, and whoever refuses everything refuses best: ask "
+            "xstest, which has both."
+        )
     yield from report.notes
 
 
@@ -150,10 +160,13 @@ def _remarks(result: TaskResult, kinds: Mapping[str, float]) -> Iterator[str]:
 
 
 def _further(result: TaskResult) -> Iterator[str]:
+    questions = {n: v for n, v in result.more.items() if n.startswith(_OF_QUESTIONS)}
+    if questions:
+        yield ", ".join(f"{name} {100 * value:.1f}" for name, value in questions.items())
     for name, value in result.more.items():
-        if name.startswith(_OF_QUESTIONS):
-            yield f"{name} {100 * value:.1f}"
-        elif "spread" in name and in_percent(result.metric):
+        if name in questions:
+            continue
+        if "spread" in name and in_percent(result.metric):
             yield f"{name.replace('_', ' ')} {100 * value:.1f} points"
         else:
             yield f"{name.replace('_', ' ')} {number(value)}"

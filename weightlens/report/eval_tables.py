@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weightlens.evaluate.result import EvalReport, PairResult
+from weightlens.report.drift_table import drift_tables
 from weightlens.report.eval_parts import (
     NO_KINDS,
     Found,
@@ -48,6 +49,7 @@ def eval_tables(report: EvalReport, kinds: Kinds = NO_KINDS) -> list[RenderableT
         "",
         _Fitting(_wide_table(report, kinds), long) if few else long,
         *_pair_tables(report),
+        *drift_tables(report, names),
     ]
     shown += [Text(line) for line in told(report)]
     shown += [Text(f"{short}: {name}", style="dim") for name, short in names.items()
@@ -134,7 +136,7 @@ def _pair_tables(report: EvalReport) -> Iterator[RenderableType]:
         title = f"{names.get(b, b)} against {names.get(a, a)}, paired by question"
         yield from (Text(title, style="bold"), _pair_table(report, pairs), "")
     if report.pairs:
-        yield _legend(report.pairs)
+        yield from (_legend(report.pairs), "")
 
 
 def _legend(pairs: Sequence[PairResult]) -> str:

@@ -13,7 +13,7 @@ from weightlens.errors import OutputError
 from weightlens.evaluate.result import EvalReport
 from weightlens.record import write_whole
 from weightlens.report.answer_files import answer_files, degeneration_kinds
-from weightlens.report.eval_parts import described, names_of, told
+from weightlens.report.eval_parts import described, drift_told, names_of, told
 from weightlens.report.page_style import STYLE
 from weightlens.report.samples_blocks import Samples
 from weightlens.report.samples_cards import CARDS
@@ -96,7 +96,8 @@ def _head(report: EvalReport, samples: Samples, *, withheld: bool) -> list[str]:
         f"<p class='lead'>{escape(described(report))}; % with 95 % intervals. weightlens "
         f"{escape(report.weightlens)}.</p>",
     ]
-    lines += [f"<p class='note'>{escape(n)}</p>" for n in (*told(report), *samples.beyond())]
+    notes = (*drift_told(report), *told(report), *samples.beyond())
+    lines += [f"<p class='note'>{escape(n)}</p>" for n in notes]
     if withheld:
         lines.append(
             "<p class='note'>Left out here: answers to harmful requests that were not refused, "

@@ -5,7 +5,6 @@ in the batch; rows that have ended leave the batch with their keys and values, s
 answers do not pay for the short ones; keys and values grow in place.
 """
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from weightlens.evaluate.backends.capacity import rows_that_fit
 from weightlens.evaluate.backends.choosing import Uniforms, drawn, likeliest
 from weightlens.evaluate.backends.growing import can_drop_rows, growing_cache
 from weightlens.evaluate.chat import Chat
+from weightlens.evaluate.forward import cache_name, takes
 from weightlens.evaluate.task import Sampling
 from weightlens.evaluate.words import Words
 
@@ -33,7 +33,7 @@ class StaticBatching(Backend):
     def __init__(self, chat: Chat) -> None:
         """Takes the model as it is loaded."""
         self._words, self._model = chat.words, chat.model
-        self._takes = frozenset(inspect.signature(_bare(chat.model).forward).parameters)
+        self._takes, self._cache_name = takes(chat.model), cache_name(chat.model)
 
     def batch_size(self, longest: int, sampling: Sampling) -> int:
         """As many as the memory holds keys and values of, at the longest that answers can be."""
@@ -75,7 +75,7 @@ class StaticBatching(Backend):
         given: dict[str, Any] = {
             "input_ids": ids,
             "attention_mask": batch.mask[:, : batch.length],
-            "past_key_values": cache,
+            self._cache_name: cache,
             "use_cache": True,
         }
         if "position_ids" in self._takes:
@@ -149,8 +149,3 @@ class _Batch:
 
     def _over(self, said: Sequence[int]) -> bool:
         return len(said) >= self._limit or bool(said and said[-1] in self._ends)
-
-
-def _bare(model: Any) -> Any:
-    """The model itself, without PEFT's wrapping, which takes anything."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

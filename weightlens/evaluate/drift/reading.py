@@ -15,6 +15,7 @@ from torch import Tensor
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.drift.divergence import kl_divergence, token_nll
 from weightlens.evaluate.drift.traces import Trace
+from weightlens.evaluate.forward import cache_name
 
 LOGITS = 2**25
 """Logits of a model held at a time: 128 MiB in float32."""
@@ -174,14 +175,15 @@ def _answers(
 
 def _logits(speaker: Speaker, ids: Tensor, step: int) -> Iterator[Tensor]:
     model, width, cache = speaker.model, ids.shape[1], None
+    name = cache_name(model)
     for start in range(0, width, step):
         with torch.inference_mode():
             out = model(
                 input_ids=ids[:, start : start + step].to(model.device),
-                past_key_values=cache,
                 use_cache=width > step,
+                **{name: cache},
             )
-        cache = getattr(out, "past_key_values", None)
+        cache = getattr(out, name, None)
         if cache is None and start + step < width:
             raise EvaluationError(
                 f"{speaker.label}: keeps no key-value cache, so that its {width} positions cannot "

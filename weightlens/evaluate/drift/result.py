@@ -121,7 +121,7 @@ def drift_sentence(drift: Drift) -> str:
     shown = drift.parts[1:] or drift.parts
     adjusted = holm([part.p for part in shown])
     said = [_said(part, p, drift.unit) for part, p in zip(shown, adjusted, strict=True)]
-    return "; ".join([*said, *_caveats(drift)])
+    return "; ".join([*said, *caveats(drift)])
 
 
 def _part(kind: Kind | Literal[""], traces: Sequence[TraceDrift]) -> DriftPart:
@@ -170,7 +170,8 @@ def _said(part: DriftPart, p: float, unit: Unit) -> str:
     )
 
 
-def _caveats(drift: Drift) -> Iterator[str]:
+def caveats(drift: Drift) -> Iterator[str]:
+    """What was cut, left out or could not be compared, in a few words each."""
     if drift.cut:
         yield f"{drift.cut} of {len(drift.traces)} answers cut at the end of the context"
     if drift.left_out:

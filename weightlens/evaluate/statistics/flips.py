@@ -8,10 +8,10 @@ there are fewer than 10,000, else 10,000 at random, the seed fixed.
 """
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
-from scipy import stats
 
 from weightlens.evaluate.statistics.shares import Values
 
@@ -44,11 +44,20 @@ def _counted(steps: np.ndarray) -> float:
     chances = np.ones(1)  # of the sum of those that keep a positive sign
     for size, count in zip(*np.unique(np.abs(steps), return_counts=True), strict=True):
         grown = np.zeros(len(chances) + int(size) * int(count))
-        for kept, chance in enumerate(stats.binom.pmf(np.arange(count + 1), count, 0.5)):
+        for kept, chance in enumerate(_heads(int(count))):
             grown[kept * size : kept * size + len(chances)] += chance * chances
         chances = grown
     signed = 2 * np.arange(total + 1) - total
     return float(chances[np.abs(signed) >= observed].sum())
+
+
+def _heads(count: int) -> Iterator[float]:
+    """Chances of 0 to `count` heads in as many throws of a coin, from whole numbers: nothing
+    overflows."""
+    ways = 1
+    for heads in range(count + 1):
+        yield ways / 2**count
+        ways = ways * (count - heads) // (heads + 1)
 
 
 def _sampled(gaps: Values) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 from weightlens.evaluate.statistics.flips import sign_flip_p
 from weightlens.evaluate.statistics.shares import Estimate, Interval, Values
@@ -41,7 +41,7 @@ def skewed(values: Sequence[float]) -> Interval:
     if spread == 0:
         return mean, mean
     skewness = _skewness(x)
-    t = float(stats.t.ppf(0.975, n - 1)) / math.sqrt(n)
+    t = float(special.stdtrit(n - 1, 0.975)) / math.sqrt(n)
     low, high = (mean - spread * _undone(y, skewness, n) for y in (t, -t))
     return low, high
 
@@ -56,7 +56,7 @@ def skewed_p(values: Sequence[float]) -> float:
         return sign_flip_p(x)
     u, skewness = math.fsum(values) / n / spread, _skewness(x)
     transformed = u + skewness * u**2 / 3 + skewness**2 * u**3 / 27 + skewness / (6 * n)
-    p = 2 * float(stats.t.sf(abs(transformed) * math.sqrt(n), n - 1))
+    p = 2 * float(special.stdtr(n - 1, -abs(transformed) * math.sqrt(n)))
     return max(p, sys.float_info.min)
 
 

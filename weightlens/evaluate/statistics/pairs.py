@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.statistics.draws import question_means
@@ -83,7 +83,7 @@ def paired_means(a: Sequence[float], b: Sequence[float]) -> Difference:
     gaps = _gaps(a, b)
     n, detectable = len(gaps), math.nan
     if n > 1:
-        quantiles = float(stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1))
+        quantiles = float(special.stdtrit(n - 1, 0.975) + special.stdtrit(n - 1, 0.8))
         detectable = quantiles * float(np.std(gaps, ddof=1)) / math.sqrt(n)
     listed = gaps.tolist()
     return _difference(a, b, skewed(listed), detectable, p=skewed_p(listed))

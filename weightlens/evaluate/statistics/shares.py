@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
-Z95 = float(stats.norm.ppf(0.975))
-Z80 = float(stats.norm.ppf(0.80))
+Z95 = float(special.ndtri(0.975))
+Z80 = float(special.ndtri(0.80))
 
 CAUTION = 2.0
 """Questions of the largest possible spread that are added in estimating D. By simulation with 8
