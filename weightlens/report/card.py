@@ -7,7 +7,7 @@ on top of metadata that the Hub reads. A card that was edited is never overwritt
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from weightlens.errors import OutputError
 from weightlens.hub.card_file import CARD
 from weightlens.merge.extract_record import ExtractReport
 from weightlens.record import write_whole
-from weightlens.report.card_about import limits, paragraph, went_in
+from weightlens.report.card_about import limits, paragraphs, went_in
 from weightlens.report.card_ingredients import Ingredient
 from weightlens.report.card_metadata import as_yaml, metadata_of
 from weightlens.report.card_overlap import PICTURE, overlaps
@@ -86,9 +86,9 @@ def draft_card(
     picture = picture_of(subject, measured)
     place = repo or f"{_SOMEWHERE}/{subject.title}"
     sections = {
-        "": " ".join(paragraph(subject, found)),
+        "": "\n\n".join(paragraphs(subject, found)),
         "Is it any good?": scores(subject, trials),
-        "What was stripped, and what the overlap is": overlaps(subject, measured, bool(picture)),
+        _overlap_title(subject): overlaps(subject, measured, bool(picture)),
         "Recipe": _recipe(subject),
         "What went in": went_in(subject),
         "How to use it": usage(subject, place),
@@ -173,9 +173,16 @@ def _recipe(subject: Subject) -> Iterator[str]:
     for comment, text in [*steps, ("", record.recipe)]:
         yield fenced(comment + text.strip("\n"), "yaml")
         yield ""
+    if any(one.repo is None for one in subject.ingredients):
+        yield "Folders are called by their names here; where they lay is left out."
 
 
-def _section(title: str, lines: "str | Iterator[str]") -> str:
+def _overlap_title(subject: Subject) -> str:
+    matrices = [] if isinstance(subject.record, ExtractReport) else subject.record.matrices
+    return "What was stripped" if matrices else "Overlap with the base"
+
+
+def _section(title: str, lines: str | Iterable[str]) -> str:
     text = lines if isinstance(lines, str) else "\n".join(lines).strip("\n")
     return f"## {title}\n\n{text}" if title else text
 

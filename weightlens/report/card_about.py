@@ -36,8 +36,17 @@ def methods_of(record: MergeReport | ExtractReport) -> list[str]:
     return list(dict.fromkeys(str(method) for method in found if method))
 
 
-def paragraph(subject: Subject, licence: Derived) -> Iterator[str]:
-    """What it is, what was done, how it is stored, and under which licence."""
+def paragraphs(subject: Subject, licence: Derived) -> Iterator[str]:
+    """What it is and what was done; then how it is stored, and under which licence."""
+    yield " ".join(_made(subject))
+    if licence.known:
+        yield f"{_stored(subject)} Licence: {licence.licence}, {licence.reason}."
+    else:
+        reason = f"{licence.reason[:1].upper()}{licence.reason[1:]}"
+        yield f"{_stored(subject)} **Licence: unknown.** {reason}."
+
+
+def _made(subject: Subject) -> Iterator[str]:
     record = subject.record
     if isinstance(record, ExtractReport):
         yield _extracted(subject, record)
@@ -45,11 +54,6 @@ def paragraph(subject: Subject, licence: Derived) -> Iterator[str]:
         yield _merged(subject, record)
         for strip in strips_of(record):
             yield _stripped(strip)
-    yield _stored(subject)
-    if licence.known:
-        yield f"Licence: {licence.licence}, {licence.reason}."
-    else:
-        yield f"**Licence: unknown.** {licence.reason[:1].upper()}{licence.reason[1:]}."
 
 
 def strips_of(record: MergeReport) -> list[Strip]:
@@ -64,14 +68,17 @@ def strips_of(record: MergeReport) -> list[Strip]:
 
 
 def _merged(subject: Subject, record: MergeReport) -> str:
-    what = "LoRA adapter, merged from" if subject.is_adapter else "merge of"
     sources = listed([code(one.name) for one in subject.sources]) or "one model"
-    base = f" on the base {code(subject.base.name)}" if subject.base else ""
+    base = code(subject.base.name) if subject.base else "its base"
+    if subject.is_adapter:
+        what = f"a LoRA adapter for {base}, merged from {sources}"
+    else:
+        what = f"a merge of {sources} into {base}" if subject.base else f"a merge of {sources}"
     how = " and ".join(code(method) for method in methods_of(record))
     engine = "mergekit's own engine, called by " if record.engine == "mergekit" else ""
     return (
-        f"**{subject.title}** is a {what} {sources}{base} by the method {how}, made with {engine}"
-        f"weightlens {record.weightlens}."
+        f"**{subject.title}** is {what} by the method {how}, made with {engine}weightlens "
+        f"{record.weightlens}."
     )
 
 
@@ -136,7 +143,9 @@ def went_in(subject: Subject) -> Iterator[str]:
          code(one.hash) if one.hash else "–")
         for one in subject.ingredients
     ]  # fmt: skip
-    yield from table(["model", "role", "on the Hub, at commit", "xxh3-128 of its weights"], rows)
+    yield from table(
+        ["model", "role", "on the Hub, at commit", "xxh3-128 of its weights"], rows, numbers=0
+    )
     if any(one.repo is None for one in subject.ingredients):
         yield ""
         yield (

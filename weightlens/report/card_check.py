@@ -122,7 +122,7 @@ def _licence(held: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 def _models(held: Mapping[str, Any]) -> Iterator[str]:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     relation = held.get("base_model_relation")
     if relation is not None and relation not in RELATIONS:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from weightlens.checkpoint.config import read_config
 from weightlens.merge.record import MergeReport
 from weightlens.report.card_about import methods_of
@@ -52,11 +54,9 @@ def metadata_of(
 
 def as_yaml(data: "ModelCardData") -> str:
     """The block as it stands in the card, between its lines of ---."""
-    from huggingface_hub.utils import yaml_dump
-
     held = data.to_dict()
     ordered = {key: held[key] for key in _ORDER if key in held}
-    return str(yaml_dump(ordered | held)).strip()
+    return str(yaml.safe_dump(ordered | held, sort_keys=False, allow_unicode=True)).strip()
 
 
 def _bases(subject: Subject) -> list[str]:

@@ -46,7 +46,7 @@ def _strips(subject: Subject, record: MergeReport) -> Iterator[str]:
     if not rows:
         return
     head = ["stripped delta", "side", "chance", "before", "after", "**as written**", "matrices"]
-    yield from table(head, rows)
+    yield from table(head, rows, numbers=5)
     yield ""
     yield (
         "*After* is by algebra; *as written* is read off the merged delta once it was rounded to "
@@ -79,7 +79,9 @@ def _measured(subject: Subject, one: Measured) -> Iterator[str]:
     )
     yield ""
     head = ["delta of", "column overlap", "÷ chance", "row overlap", "÷ chance", "rounding alone"]
-    yield from table(head, [_row(subject, name, model) for name, model in one.models.items()])
+    yield from table(
+        head, [_row(subject, name, model) for name, model in one.models.items()], numbers=5
+    )
     yield ""
     yield "*Rounding alone*: the share of the delta that rounding to the stored type would make."
 

@@ -109,7 +109,7 @@ def _drawn(maps: Sequence[Map]) -> bytes:
         bar = figure.colorbar(
             image, ax=list(axes), pad=0.01, aspect=30, extend="max", ticks=[0, 1, 2]
         )
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         file = BytesIO()
         figure.savefig(file, format="png", dpi=_DPI, facecolor="white", metadata=_SIGNED)
         pyplot.close(figure)

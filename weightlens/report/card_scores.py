@@ -1,8 +1,10 @@
 """The section of a card that says whether the model is any good: scores beside those of its base
 and sources, and the paired differences in words."""
 
+import re
 from collections.abc import Iterator, Sequence
 
+from weightlens.evaluate.catalogue import describe
 from weightlens.evaluate.drift.result import drift_sentence
 from weightlens.evaluate.result import TaskResult
 from weightlens.report.card_subject import Subject, Trial
@@ -13,11 +15,14 @@ from weightlens.report.eval_parts import (
     besides,
     compared_parts,
     described,
+    figure,
     in_words,
+    interval,
     parts_of,
     results_of,
-    score,
 )
+
+NBSP = "\u00a0"
 
 
 def scores(subject: Subject, trials: Sequence[Trial]) -> Iterator[str]:
@@ -32,32 +37,50 @@ def scores(subject: Subject, trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def _trial(subject: Subject, trial: Trial) -> Iterator[str]:
-    own = trial.own.model
-    yield f"{_settings(trial)} Scores in %, with 95 % intervals."
+    yield _settings(trial)
     yield ""
     shared = [part for part in parts_of(trial.report) if _asked(trial, part)]
     yield from table(
         ["", *(_heading(subject, trial, label) for label in trial.names)],
         [[_about(part), *_cells(trial, part)] for part in shared],
+        numbers=len(trial.names),
     )
-    sentences = list(_differences(trial))
+    sentences = [*_differences(trial), *_drifts(trial)]
     if sentences:
         yield ""
         yield "Compared question by question:"
         yield ""
         yield from (f"- {sentence}" for sentence in sentences)
-    for drift in (drift for drift in trial.report.drift if drift.model == own):
-        base = code(trial.names.get(drift.base, drift.base))
-        yield f"- Drift from {base}: {drift_sentence(drift)}"
-    for note in trial.report.notes:
-        yield f"- {escaped(note)}"
+    about = [*_explained(trial), *map(escaped, trial.report.notes)]
+    if about:
+        yield ""
+        yield "What was asked:"
+        yield ""
+        yield from (f"- {line}" for line in about)
     yield ""
+
+
+def _drifts(trial: Trial) -> Iterator[str]:
+    for drift in trial.report.drift:
+        if drift.model == trial.own.model:
+            base = code(trial.names.get(drift.base, drift.base))
+            yield f"**drift** of this model from {base}: {escaped(drift_sentence(drift))}"
+
+
+def _explained(trial: Trial) -> Iterator[str]:
+    """The tasks that are in the catalogue, in a sentence each."""
+    known = {listing.name: listing.about for listing in describe()}
+    for task in dict.fromkeys(task.task for task in trial.own.tasks):
+        if task in known:
+            yield f"{code(task)}: {escaped(known[task])}."
 
 
 def _settings(trial: Trial) -> str:
     limit = trial.report.settings.get("limit")
-    few = f" A first look: at most {limit} questions of each task." if limit else ""
-    return f"Measured with `weightlens eval` ({described(trial.report)}).{few}"
+    few = " With so few questions it is a first look." if limit else ""
+    return (
+        f"Scores in %, with 95 % intervals, by `weightlens eval` ({described(trial.report)}).{few}"
+    )
 
 
 def _heading(subject: Subject, trial: Trial, label: str) -> str:
@@ -73,7 +96,8 @@ def _asked(trial: Trial, part: Part) -> bool:
 
 
 def _about(part: Part) -> str:
-    return f"{escaped(part.label)}<br>{escaped(part.metric)} {part.direction}, {part.size}"
+    metric = f"{escaped(part.metric)} {part.direction}".replace(" ", NBSP)
+    return f"{escaped(part.label)}<br>{metric}<br>{part.size.replace(' ', NBSP)}"
 
 
 def _cells(trial: Trial, part: Part) -> Iterator[str]:
@@ -81,11 +105,12 @@ def _cells(trial: Trial, part: Part) -> Iterator[str]:
     for label in trial.names:
         result = found.get(part.of(label))
         text = "–" if result is None else _cell(result, part)
-        yield f"**{text}**" if label == trial.own.model and "<br>" not in text else text
+        yield re.sub("^[^<]+", r"**\g<0>**", text) if label == trial.own.model else text
 
 
 def _cell(result: TaskResult, part: Part) -> str:
-    return "<br>".join([score(result).strip(), *map(escaped, besides(result, part, {}))])
+    value = f"{figure(result.value, result.metric)}<br>{interval(result).replace(' ', NBSP)}"
+    return "<br>".join([value, *map(escaped, besides(result, part, {}))])
 
 
 def _differences(trial: Trial) -> Iterator[str]:

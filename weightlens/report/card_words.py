@@ -29,10 +29,10 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table of Markdown; the first column is text, the others are numbers."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int) -> Iterator[str]:
+    """A table of Markdown. numbers: how many columns at the end hold such."""
     yield "| " + " | ".join(head) + " |"
-    yield "|---|" + "--:|" * (len(head) - 1)
+    yield "|" + "---|" * (len(head) - numbers) + "--:|" * numbers
     for row in rows:
         yield "| " + " | ".join(row) + " |"
 
@@ -49,7 +49,8 @@ def without_paths(text: str, subject: Subject) -> str:
             f"({token[0][:5]}…); take it out there, and revoke it"
         )
     for label, name in sorted(_places(subject), key=lambda pair: -len(pair[0])):
-        text = re.sub(rf"(?<![\w/.-]){re.escape(label)}(?![\w/-])", lambda _, n=name: n, text)
+        whole = rf"(?<![\w/.-]){re.escape(label)}(?![\w/-])"
+        text = re.sub(whole, name.replace("\\", r"\\"), text)
     return _PATH.sub(lambda found: re.split(r"[/\\]", found[0])[-1], text)
 
 
