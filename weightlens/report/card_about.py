@@ -74,10 +74,11 @@ def _merged(subject: Subject, record: MergeReport) -> str:
         what = f"a LoRA adapter for {base}, merged from {sources}"
     else:
         what = f"a merge of {sources} into {base}" if subject.base else f"a merge of {sources}"
-    how = " and ".join(code(method) for method in methods_of(record))
+    methods = [code(method) for method in methods_of(record)]
+    how = f"method{'s' if len(methods) > 1 else ''} {listed(methods)}"
     engine = "mergekit's own engine, called by " if record.engine == "mergekit" else ""
     return (
-        f"**{subject.title}** is {what} by the method {how}, made with {engine}weightlens "
+        f"**{subject.title}** is {what} by the {how}, made with {engine}weightlens "
         f"{record.weightlens}."
     )
 
