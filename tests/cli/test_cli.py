@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from weightlens_cli.main import app
 
-COMMANDS = ("inspect", "overlap", "compare", "merge", "extract", "eval", "demo", "recipe")
+COMMANDS = ("inspect", "overlap", "compare", "merge", "extract", "eval", "demo", "recipe", "card")
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()
 

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from carded import ADAPTER, REFUSALS, copied, evaluation, merged, saved
+from card_results import evaluation, saved
+from carded import ADAPTER, copied, merged
+from evaluated import REFUSALS
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index
 from PIL import Image

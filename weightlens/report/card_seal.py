@@ -30,7 +30,8 @@ def state_of(card: Path) -> State:
     seal = _SEAL.search(text)
     if seal is None:
         return "foreign"
-    return "untouched" if _hash(text[: seal.start()]) == seal[1] else "edited"
+    whole = not text[seal.end() :].strip() and _hash(text[: seal.start()]) == seal[1]
+    return "untouched" if whole else "edited"
 
 
 def _hash(text: str) -> str:

@@ -57,7 +57,8 @@ def without_paths(text: str, subject: Subject) -> str:
 def _places(subject: Subject) -> Iterator[tuple[str, str]]:
     for one in subject.ingredients:
         if one.repo is None:
-            yield one.label, one.name
+            if "/" in one.label:  # a bare name is no path, and may be a word of the text
+                yield one.label, one.name
             yield str(Path(one.label).resolve()), one.name
     for label in (str(subject.folder), str(subject.folder.resolve())):
         if "/" in label:
