@@ -7,9 +7,7 @@ from typing import Literal
 
 State = Literal["absent", "untouched", "edited", "foreign"]
 
-_SEAL = re.compile(
-    r"\n<!-- written by weightlens card; sha256 of all above: ([0-9a-f]{64}) -->\s*$"
-)
+_SEAL = re.compile(r"\n<!-- written by weightlens card; sha256 of all above: ([0-9a-f]{64}) -->")
 
 
 def sealed(text: str) -> str:
