@@ -88,7 +88,7 @@ def test_the_text_tells_scores_strips_and_limits(
 ) -> None:
     found = saved(evaluation(models, folder), tmp_path / "eval.json")
     text = write_card(folder, results=[found]).read_text()
-    assert "| `base`<br>(base) | `safe-full`<br>(source) | **this model** |" in text
+    assert "| **this model** | `base`<br>(base) | `safe-full`<br>(source) |" in text
     assert "**60.0**<br>[50.0,\u00a070.0]" in text
     assert "4.0 % truncated" in text
     assert "this model against `base`: −4.0 points" in text

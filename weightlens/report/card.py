@@ -178,8 +178,10 @@ def _recipe(subject: Subject) -> Iterator[str]:
 
 
 def _overlap_title(subject: Subject) -> str:
-    matrices = [] if isinstance(subject.record, ExtractReport) else subject.record.matrices
-    return "What was stripped" if matrices else "Overlap with the base"
+    record = subject.record
+    reports = [] if isinstance(record, ExtractReport) else [record, *record.steps.values()]
+    stripped = any(report.matrices for report in reports)
+    return "What was stripped" if stripped else "Overlap with the base"
 
 
 def _section(title: str, lines: str | Iterable[str]) -> str:

@@ -96,7 +96,7 @@ def _asked(trial: Trial, part: Part) -> bool:
 
 
 def _about(part: Part) -> str:
-    metric = f"{escaped(part.metric)} {part.direction}".replace(" ", NBSP)
+    metric = f"{escaped(part.metric)} {part.direction}"
     return f"{escaped(part.label)}<br>{metric}<br>{part.size.replace(' ', NBSP)}"
 
 

@@ -56,7 +56,8 @@ class Subject:
 @dataclass(frozen=True)
 class Trial:
     """An evaluation that holds the subject. own: what it calls it; names: of all its models, what
-    the card calls them, the base first, then sources, others, and the subject."""
+    the card calls them: the subject first, where a narrow screen shows it, then base, sources and
+    others."""
 
     report: EvalReport
     own: ModelResult
@@ -109,7 +110,7 @@ def trial_of(subject: Subject, run: Run, report: EvalReport) -> Trial:
     ordered = sorted(
         known, key=lambda label: [i.name for i in subject.ingredients].index(known[label])
     )
-    names = {label: known[label] for label in ordered} | others | {own.model: subject.title}
+    names = {own.model: subject.title} | {label: known[label] for label in ordered} | others
     return Trial(report, own, names)
 
 

@@ -66,7 +66,8 @@ def reproduction(subject: Subject, repo: str) -> Iterator[str]:
     yield ""
     words = (
         f"`{RECORD}` holds the recipe, the seed ({record.seed}) and the hash of every model that "
-        f"went in. It was made with weightlens {record.weightlens} and torch {record.torch}"
+        f"went in. It was made with weightlens {record.weightlens} (the distribution "
+        f"weightlens-toolkit) and torch {record.torch}"
     )
     named = listed([code(one.name) for one in local])
     yield f"{words}. Give the paths of your copies of {named}." if local else f"{words}."
