@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from card_results import evaluation, saved
-from carded import ADAPTER, copied, merged
+from carded import ADAPTER, STRIP, copied, merged
 from evaluated import REFUSALS
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index
@@ -132,6 +132,18 @@ def test_the_picture_is_there_and_small(folder: Path) -> None:
     assert 1_000 < picture.stat().st_size < 150_000
     assert Image.open(picture).width > 600
     assert draft_card(folder).picture == picture.read_bytes()
+
+
+def test_overlap_that_was_measured_apart_is_shown(models: Path, tmp_path: Path) -> None:
+    plain = STRIP.replace("strip\nbase", "task_arithmetic\nbase").replace("parameters: {{side", "#")
+    out = merged(models, tmp_path / "plain", plain)
+    overlap = measure_overlap(str(models / "base"), [str(models / "safe-full"), str(out)])
+    (tmp_path / "overlap.json").write_text(overlap.to_json())
+    text = write_card(out, results=[tmp_path / "overlap.json"]).read_text()
+    means = overlap.models[0].summary.all
+    assert f"| `safe-full` | {means.column_by_energy:.3f} | {means.column_over_chance:.2f}×" in text
+    assert "| **this model** |" in text and "Nothing was stripped." in text
+    assert 1_000 < (out / "overlap.png").stat().st_size < 150_000
 
 
 def test_results_of_another_model_are_refused(models: Path, folder: Path, tmp_path: Path) -> None:

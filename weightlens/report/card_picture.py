@@ -107,7 +107,13 @@ def _drawn(maps: Sequence[Map]) -> bytes:
         for one, place in zip(maps, axes, strict=False):
             image = draw_map(place, one, numbers=layers <= _MOST_ROWS / 2)
         bar = figure.colorbar(
-            image, ax=list(axes), pad=0.01, aspect=30, extend="max", ticks=[0, 1, 2]
+            image,
+            ax=list(axes),
+            pad=0.01,
+            aspect=30,
+            extend="max",
+            extendfrac=0.03,
+            ticks=[0, 1, 2],
         )
         bar.outline.set_visible(False)
         file = BytesIO()
