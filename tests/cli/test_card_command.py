@@ -55,3 +55,4 @@ def test_an_edited_card_is_asked_for_or_forced(
 def test_a_wrong_licence_is_a_fault_of_the_input(folder: Path) -> None:
     code, said = run(folder, "--license", "apache2")
     assert code == 2 and "did you mean 'apache-2.0'" in said
+    assert run(folder, "--license-name", "ours")[0] == 2

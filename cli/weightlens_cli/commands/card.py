@@ -54,7 +54,7 @@ def card(
     is not overwritten without asking. Exit code 1: --check found problems.
     """
     screen.check_target(json)
-    from weightlens.errors import CheckFailed
+    from weightlens.errors import CheckFailed, InputError
     from weightlens.report.card import draft_card, in_the_way, save_card
     from weightlens.report.card_check import CardReport, check_card
     from weightlens.report.licences import given
@@ -62,6 +62,8 @@ def card(
     if check:
         report = CardReport(card=str(folder / "README.md"), problems=check_card(folder))
     else:
+        if license is None and (license_name or license_link):
+            raise InputError("--license-name and --license-link go with --license other")
         chosen = None if license is None else given(license, license_name, license_link)
         draft = draft_card(
             folder,
