@@ -6,6 +6,7 @@ import typer
 
 from weightlens.version import VERSION
 from weightlens_cli.commands.cache import cache
+from weightlens_cli.commands.card import card
 from weightlens_cli.commands.compare import compare
 from weightlens_cli.commands.demo import demo
 from weightlens_cli.commands.doctor import doctor
@@ -61,6 +62,7 @@ app.command("mergekit-yaml", context_settings=PASSED_ON, add_help_option=False)(
     reported(mergekit_yaml)
 )
 app.command("eval")(reported(evaluate))
+app.command("card")(reported(card))
 app.command("push")(reported(push))
 app.add_typer(recipe, name="recipe")
 app.add_typer(cache, name="cache")

@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 
 from weightlens_cli.main import app
 
-COMMANDS = ("inspect", "overlap", "compare", "merge", "extract", "eval", "push", "demo", "recipe")
+COMMANDS = (
+    "inspect", "overlap", "compare", "merge", "extract", "eval", "card", "push", "demo", "recipe",
+    "doctor",
+)  # fmt: skip
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()
 

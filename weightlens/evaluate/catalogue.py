@@ -91,6 +91,14 @@ def describe() -> tuple[Listing, ...]:
     return (*own, *(_listing(read(path)[0]) for path in _files().values()))
 
 
+def hub_data(name: str) -> str | None:
+    """The data set on the Hub that a task's questions are; None where the Hub has none, and for a
+    task that is not in the catalogue."""
+    file = _files().get(name)
+    found = read(file)[0].data if file is not None else ()
+    return next((source.repo for source in found if source.repo is not None), None)
+
+
 def suites() -> dict[str, tuple[SuiteEntry, ...]]:
     """The tasks of every suite, with what each suite changes of them."""
     return parse_suites(_FOLDER / _SUITES, names())

@@ -1,6 +1,7 @@
 """Static figures (matplotlib) of an overlap report, as wide as both columns of a paper."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ _WIDTH = 7.0
 _CURVES_HEIGHT = 2.6
 _DASHES: dict[str, Any] = {"solid": "-", "dash": "--", "dashdot": "-.", "longdash": (0, (8, 2))}
 _SHOWN: tuple[Side, ...] = ("column", "row")
+
+
+@dataclass(frozen=True)
+class Map:
+    """Ratios to chance, layer by column; None where there is nothing to measure."""
+
+    title: str
+    layers: Sequence[str]
+    columns: Sequence[str]
+    ratios: Sequence[Sequence[float | None]]
 
 
 def write_overlap_figure(report: OverlapReport, file: Path) -> None:
@@ -96,33 +107,37 @@ def _draw_heatmaps(part: Any, model: ShownModel) -> None:
     shape = (2, 1) if _stacked(model.grid) else (1, 2)
     axes = part.subplots(*shape).ravel()
     for side, one in zip(_SHOWN, axes, strict=True):
-        image = _draw_heatmap(one, model.grid, side)
+        grid = model.grid
+        cells = Map(f"{side} overlap ÷ chance", grid.layer_names, grid.columns, grid.ratios(side))
+        high = _map_height(grid) / len(grid.layers) > 0.1
+        image = draw_map(one, cells, numbers=high)
     bar = part.colorbar(image, ax=axes, aspect=12 * _height(model.grid), pad=0.01, extend="max",
                         extendfrac="auto", ticks=[0, 1, 2])  # fmt: skip
     bar.outline.set_visible(False)
 
 
-def _draw_heatmap(axes: Any, grid: Grid, side: Side) -> Any:
+def draw_map(axes: Any, cells: Map, *, numbers: bool) -> Any:
+    """Draws a heatmap of ratios to chance into matplotlib's axes; returns its image, which has 0 to
+    2 as its range. numbers: write them into the cells."""
     from matplotlib.colors import LinearSegmentedColormap
 
     scale = [about_chance(x) for x in (0.0, 1.0, 2.0)]
     colours = LinearSegmentedColormap.from_list("chance", scale)
-    ratios = grid.ratios(side)
-    numbers = [[float("nan") if v is None else v for v in line] for line in ratios]
-    image = axes.imshow(numbers, cmap=colours, vmin=0, vmax=2, aspect="auto")
-    if _map_height(grid) / len(grid.layers) > 0.1:
-        for i, line in enumerate(ratios):
+    ratios = [[float("nan") if v is None else v for v in line] for line in cells.ratios]
+    image = axes.imshow(ratios, cmap=colours, vmin=0, vmax=2, aspect="auto")
+    if numbers:
+        for i, line in enumerate(cells.ratios):
             for j, value in enumerate(line):
                 text = "–" if value is None else four_wide(value)
                 axes.text(j, i, text, ha="center", va="center", fontsize=5.5, color=CELL_INK)
-    axes.set_xticks(range(len(grid.columns)), grid.columns, rotation=45, ha="right",
+    axes.set_xticks(range(len(cells.columns)), cells.columns, rotation=45, ha="right",
                     rotation_mode="anchor")  # fmt: skip
-    every = 1 + (len(grid.layers) - 1) // 24
-    axes.set_yticks(range(0, len(grid.layers), every), grid.layer_names[::every])
+    every = 1 + (len(cells.layers) - 1) // 24
+    axes.set_yticks(range(0, len(cells.layers), every), cells.layers[::every])
     axes.tick_params(length=2, width=0.6, pad=1)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("layer")
-    axes.set_title(f"{side} overlap ÷ chance")
+    axes.set_title(cells.title)
     return image
 
 

@@ -26,6 +26,10 @@ _KINDS: dict[str, type[Report]] = {
     "weightlens.demo/1": Story,
 }
 
+_ASIDE = {"weightlens.plan/1", "weightlens.inspect/1", "weightlens.methods/1", "weightlens.cache/1",
+          "weightlens.card/1"}  # fmt: skip
+"""Files of ours that hold no result: an evaluation keeps its plans beside its answers."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -53,6 +57,8 @@ def read_run(file: Path) -> Run | None:
         return None
     schema = held.get("schema") if isinstance(held, dict) else None
     if not isinstance(schema, str) or not schema.startswith("weightlens."):
+        return None
+    if schema in _ASIDE:
         return None
     if schema not in _KINDS:
         raise InputError(f"{file}: {schema} is no result that can be shown")
