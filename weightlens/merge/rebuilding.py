@@ -6,7 +6,7 @@ of every tensor that was written; weights are not needed.
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from weightlens.errors import CheckFailed, InputError, ModelNotFound
 from weightlens.merge.documents import Documents
 from weightlens.merge.engine import merge_documents
+from weightlens.merge.ingredients import ingredients_of
 from weightlens.merge.options import Options
 from weightlens.merge.record import MergeReport, SourceRecord
 from weightlens.merge.resolution import Resolution, parse_written
@@ -29,12 +30,13 @@ def rebuild_merge(record: Path, out: Path, *, options: Options = _USUAL) -> Merg
     """Merges as a record says: its recipe, its seed, its engine, the commits of its sources.
 
     record: a merge's weightlens.json. options: how the merge runs; seed and engine are the
-    record's, and its places are needed for models that were local. Raises what `run_merge` raises,
+    record's, and its places are needed for models that were local, by what the recipe or the card
+    calls them. Raises what `run_merge` raises,
     InputError for a record that cannot be gone by, and CheckFailed, leaving what was made, where it
     is not the same.
     """
     wanted = _record(record)
-    found = {**_pinned(wanted), **options.places}
+    found = {**_pinned(wanted), **_by_label(wanted, options.places)}
     as_recorded = replace(options, seed=wanted.seed, engine=wanted.engine, places=found)
     try:
         made = merge_documents(_read(wanted, record), out, as_recorded)
@@ -96,6 +98,12 @@ def _pinned(record: MergeReport) -> dict[str, str]:
             if commit != "local":
                 found[term] = f"{term.partition('@')[0]}@{commit}"
     return found
+
+
+def _by_label(record: MergeReport, places: Mapping[str, str]) -> dict[str, str]:
+    """Places by what the recipe calls models, where they are given by what the card calls them."""
+    labels = {one.name: one.label for one in ingredients_of(record) if one.repo is None}
+    return {labels.get(name, name): place for name, place in places.items()}
 
 
 def _check_same(wanted: MergeReport, made: MergeReport, out: Path) -> None:

@@ -24,8 +24,8 @@ def check_licence(folder: Path) -> None:
     if not names or any(name.lower() in _NONE for name in names):
         said = f"says licence {names[0]}" if names else "names no licence"
         raise PublishError(
-            f"{card}: its metadata {said}; put `license: …` between the --- lines at its top, one "
-            "that the sources' licences allow"
+            f"{card}: its metadata {said}; give one that the sources' licences allow (weightlens "
+            f"card {folder} --license ID), or put `license: …` between the --- lines at its top"
         )
     missing = [k for k in ("license_name", "license_link") if not data.get(k)]
     if "other" in names and missing:

@@ -16,6 +16,7 @@ from weightlens.publish.licence import check_licence
 from weightlens.publish.record import LeftOut, PushReport, SentFile
 from weightlens.publish.sources import warning_of
 from weightlens.publish.whole import Progress, Whole, check_whole, verify
+from weightlens.report.card_check import check_card
 from weightlens.version import VERSION
 
 _WEIGHTS = (
@@ -186,5 +187,5 @@ def _report(folder: Path, ready: _Prepared, files: list[SentFile], *, planned: b
         verified=ready.verified,
         left_out=[LeftOut(path=path, reason=why) for path, why in ready.held.left_out.items()],
         removed=list(ready.stale),
-        warnings=warning_of(folder),
+        warnings=[*check_card(folder), *warning_of(folder)],
     )

@@ -15,9 +15,9 @@ from typing import Any
 from weightlens.errors import OutputError
 from weightlens.hub.card_file import CARD
 from weightlens.merge.extract_record import ExtractReport
+from weightlens.merge.ingredients import Ingredient
 from weightlens.record import write_whole
 from weightlens.report.card_about import limits, paragraphs, went_in
-from weightlens.report.card_ingredients import Ingredient
 from weightlens.report.card_metadata import as_yaml, metadata_of
 from weightlens.report.card_overlap import PICTURE, overlaps
 from weightlens.report.card_picture import is_own_picture, picture_of

@@ -10,10 +10,10 @@ from weightlens.errors import WeightlensError
 from weightlens.evaluate.safety.calibration import said
 from weightlens.evaluate.safety.refusal import METRIC
 from weightlens.merge.extract_record import ExtractReport
+from weightlens.merge.ingredients import Ingredient
 from weightlens.merge.record import MergeReport
 from weightlens.merge.resolution import parse_recipe
 from weightlens.merge.transforms import Strip
-from weightlens.report.card_ingredients import Ingredient
 from weightlens.report.card_subject import Subject, Trial
 from weightlens.report.card_words import code, listed, table
 from weightlens.report.licences import Derived

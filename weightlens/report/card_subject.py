@@ -10,8 +10,8 @@ from weightlens.checkpoint.companions import content_hash
 from weightlens.errors import InputError
 from weightlens.evaluate.result import EvalReport, ModelResult
 from weightlens.merge.extract_record import ExtractReport
+from weightlens.merge.ingredients import Ingredient, ingredients_of
 from weightlens.merge.record import MergeReport
-from weightlens.report.card_ingredients import Ingredient, ingredients_of
 from weightlens.report.runs import Run, read_run
 from weightlens.survey.result import ModelRecord, OverlapReport
 

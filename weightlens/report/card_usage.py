@@ -8,7 +8,7 @@ from pathlib import Path
 from weightlens.checkpoint.adapter import CONFIG_FILE
 from weightlens.checkpoint.chat import chat_template
 from weightlens.merge.extract_record import ExtractReport, ExtractSettings
-from weightlens.report.card_ingredients import Ingredient
+from weightlens.merge.ingredients import Ingredient
 from weightlens.report.card_subject import RECORD, Subject
 from weightlens.report.card_words import code, fenced, listed
 
