@@ -13,8 +13,8 @@ from html import escape
 class Bar:
     """A line. at, low, high, mark: places on the scale, 0 to 1; mark: for comparison, as chance.
 
-    kind: what stands before the name (base, source, merge), empty for nothing. remark: below the
-    numbers. strong: the line that a block is about.
+    kind: what stands behind the name (base, source, merge), empty for nothing. remark: below the
+    line. strong: the line that a block is about.
     """
 
     name: str
@@ -54,13 +54,18 @@ def bar_blocks(blocks: Sequence[Block]) -> str:
 
 def _row(bar: Bar) -> str:
     strong = " class='strong'" if bar.strong else ""
-    kind = f" <small class='kind'>{escape(bar.kind)}</small>" if bar.kind else ""
-    remark = f"<small class='remark'>{escape(bar.remark)}</small>" if bar.remark else ""
+    told = bar.kind and bar.kind != bar.name
+    kind = f" <small class='kind'>{escape(bar.kind)}</small>" if told else ""
+    remark = (
+        f"<tr class='remark'><td></td><td colspan='3'>{escape(bar.remark)}</td></tr>"
+        if bar.remark
+        else ""
+    )
     return (
         f"<tr{strong}><th scope='row'>{escape(bar.name)}{kind}</th>"
         f"<td class='track' aria-hidden='true'>{_track(bar)}</td>"
         f"<td class='value'>{escape(bar.value)}</td>"
-        f"<td class='interval'>{escape(bar.interval)}{remark}</td></tr>"
+        f"<td class='interval'>{escape(bar.interval)}</td></tr>{remark}"
     )
 
 

@@ -62,9 +62,7 @@ class Pairs:
 
 
 def _stored(pair: PairResult) -> Difference:
-    return Difference(
-        pair.difference, pair.ci95, pair.p, pair.detectable, pair.a_only, pair.b_only
-    )
+    return Difference(pair.difference, pair.ci95, pair.p, pair.detectable, pair.a_only, pair.b_only)
 
 
 def _turned(found: Difference) -> Difference:

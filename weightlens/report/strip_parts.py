@@ -19,8 +19,10 @@ from weightlens.report.numbers import number
 
 @dataclass(frozen=True)
 class Stripped:
-    """One strip of one source. step: of its strips, which; subspace: the base's or a random one."""
+    """One strip of one source. source: a short name of `model`; step: which of its strips;
+    subspace: the base's or a random one."""
 
+    model: str
     source: str
     step: int
     subspace: str
@@ -33,12 +35,10 @@ def strips_of(report: MergeReport) -> list[Stripped]:
     for matrix in report.matrices:
         for source, step, strip in _numbered(matrix):
             keys.setdefault((source, step), strip.subspace)
-    names = dict(zip(
-        dict.fromkeys(source for source, _ in keys),
-        short_models([*dict.fromkeys(source for source, _ in keys)]), strict=True,
-    ))  # fmt: skip
+    models = [*dict.fromkeys(source for source, _ in keys)]
+    names = dict(zip(models, short_models(models), strict=True))
     return [
-        Stripped(names[source], step, subspace, summary)
+        Stripped(source, names[source], step, subspace, summary)
         for ((source, step), subspace), summary in zip(
             keys.items(), summarise_strips(report), strict=True
         )
@@ -50,7 +50,7 @@ def strip_block(strip: Stripped) -> Block:
     s = strip.summary
     stages = {
         "before": s.before,
-        "after the strip": s.after,
+        "stripped": s.after,
         "merged": s.merged,
         "as written": s.written,
     }
@@ -116,8 +116,7 @@ def _numbered(matrix: MatrixRecord) -> Iterator[tuple[str, int, StripRecord]]:
 
 def _before(matrix: MatrixRecord, wanted: Stripped) -> _Reading | None:
     for source, step, strip in _numbered(matrix):
-        same = source.endswith(wanted.source) and step == wanted.step
-        if same and strip.before is not None:
+        if (source, step) == (wanted.model, wanted.step) and strip.before is not None:
             return _Reading(strip.before, strip.chance, strip.delta_norm)
     return None
 

@@ -165,9 +165,7 @@ def _is(model: ModelResult, source: SourceRecord, base: SourceRecord | None) -> 
     return _same_end(model.model, source.model)
 
 
-def _unsure_of_merge(
-    model: ModelResult, merged: Merged, evaluated: Evaluated
-) -> Iterator[str]:
+def _unsure_of_merge(model: ModelResult, merged: Merged, evaluated: Evaluated) -> Iterator[str]:
     if model.hash is None or merged.hash is None:
         missing = "the evaluation has no hash of it" if model.hash is None else (
             "its weights are not beside its record")  # fmt: skip

@@ -6,7 +6,7 @@ these differences are looked at together, so their p-values are adjusted for eac
 not measured is said to be so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -188,15 +188,23 @@ class _Comparing:
 
 
 def _claims(compared: Sequence[Compared]) -> Iterator[str]:
-    abilities = [c for c in compared if c.topic == "ability"]
-    if not abilities:
+    """What was found, then what was not measured."""
+    topics: dict[Topic, list[Compared]] = {"ability": [], "refusal": [], "over-refusal": []}
+    for c in compared:
+        topics[c.topic].append(c)
+    yield from _of_abilities(topics["ability"])
+    sayings: tuple[tuple[Topic, Callable[[Compared, str], str]], ...] = (
+        ("refusal", _of_refusal),
+        ("over-refusal", _of_over_refusal),
+    )
+    for topic, said in sayings:
+        several = len(topics[topic]) > 1
+        for c in topics[topic]:
+            yield said(c, f" ({c.part.label})" if several else "")
+    if not topics["ability"]:
         yield "no ability was measured"
-    yield from _of_abilities(abilities)
-    refusals = [c for c in compared if c.topic == "refusal"]
-    if not refusals:
+    if not topics["refusal"]:
         yield "refusal was not measured"
-    yield from map(_of_refusal, refusals)
-    yield from map(_of_over_refusal, (c for c in compared if c.topic == "over-refusal"))
 
 
 def _of_abilities(abilities: Sequence[Compared]) -> Iterator[str]:
@@ -208,10 +216,8 @@ def _of_abilities(abilities: Sequence[Compared]) -> Iterator[str]:
         yield f"keeps {names}: no detectable loss against {against}"
     for c in abilities:
         if c.found == "beside":
-            scores = (figure(v, c.part.metric) for v in (c.merge, c.other))
-            yield "has {} % on {} beside {} % of {}".format(
-                next(scores), c.part.label, next(scores), c.against
-            )
+            merge, other = (figure(v, c.part.metric) for v in (c.merge, c.other))
+            yield f"has {merge} % on {c.part.label} beside {other} % of {c.against}"
         elif c.found != "same":
             yield _changed(c)
 
@@ -227,8 +233,8 @@ def _changed(c: Compared) -> str:
     return said
 
 
-def _of_refusal(c: Compared) -> str:
-    share = f"{figure(c.merge, c.part.metric)} % of harmful requests ({c.part.label})"
+def _of_refusal(c: Compared, named: str) -> str:
+    share = f"{figure(c.merge, c.part.metric)} % of harmful requests{named}"
     if c.found == "beside":
         return f"refuses {share}, beside {figure(c.other, c.part.metric)} % by {c.against}"
     if c.found == "same":
@@ -241,8 +247,8 @@ def _of_refusal(c: Compared) -> str:
     )
 
 
-def _of_over_refusal(c: Compared) -> str:
-    harmless = f"harmless requests ({c.part.label})"
+def _of_over_refusal(c: Compared, named: str) -> str:
+    harmless = f"harmless requests{named}"
     if c.found == "beside":
         return f"refuses {figure(c.merge, c.part.metric)} % of {harmless}"
     if c.found == "same":
@@ -250,7 +256,8 @@ def _of_over_refusal(c: Compared) -> str:
     assert c.difference is not None  # or it would not have been found
     maybe = "perhaps " if c.found.endswith("?") else ""
     way = "more" if c.difference.value > 0 else "fewer"
-    return f"refuses {maybe}{points(abs(c.difference.value))} points {way} {harmless} than {c.against}"
+    size = points(abs(c.difference.value))
+    return f"refuses {maybe}{size} points {way} {harmless} than {c.against}"
 
 
 def _listed(names: Sequence[str]) -> str:
