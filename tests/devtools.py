@@ -84,9 +84,9 @@ class Tab:
     def press(self, key: str) -> None:
         """A key, as if on a keyboard."""
         text = {"text": "\r"} if key == "Enter" else {}
-        for kind in ("keyDown", "keyUp"):
+        for kind, more in (("keyDown", text), ("keyUp", {})):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
-                      windowsVirtualKeyCode=_KEYS[key], **(text if kind == "keyDown" else {}))  # fmt: skip
+                      windowsVirtualKeyCode=_KEYS[key], **more)  # fmt: skip
 
     def photograph(self, file: Path, *, whole: bool = False) -> None:
         """The window, or the whole length of the page."""

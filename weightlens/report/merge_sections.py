@@ -22,13 +22,13 @@ _SIGNS = {"good": ("✓", "good"), "bad": ("✗", "worse"), "open": ("?", "open"
 
 
 def verdict_section(merged: Merged, trial: Trial | None, title: str) -> Section:
-    """The first screen: the verdict in a sentence, scores, what was stripped, the verdict in full."""
+    """The first screen: the verdict in a sentence, scores, what was stripped; then in full."""
     verdict = verdict_of(merged, trial)
-    blocks = [] if trial is None else score_blocks(trial.evaluated.report, trial)
-    blocks += map(strip_block, strips_of(merged.report))
+    abilities, refusals = ([], []) if trial is None else score_blocks(trial.evaluated.report, trial)
+    strips = [strip_block(strip) for strip in strips_of(merged.report)]
     html = (
-        f"<p class='verdict'>{_marked(verdict.sentence)}</p>{bar_blocks(blocks)}"
-        f"{_findings(verdict)}"
+        f"<p class='verdict'>{_marked(verdict.sentence)}</p>"
+        f"{bar_blocks([*abilities, *strips])}{bar_blocks(refusals)}{_findings(verdict)}"
     )
     if trial is not None:
         html += (

@@ -48,6 +48,13 @@ from weightlens.report.subject import Evaluated, Subject
 from weightlens.survey.compare import CompareReport
 from weightlens.survey.result import OverlapReport
 
+_TITLES = {
+    "overlap": "Overlap with the base",
+    "compare": "Fine-tunes compared",
+    "extract": "Extracted adapter",
+    "demo": "Reasoning against refusal",
+}
+
 
 def write_report_page(subject: Subject, file: Path, *, withheld: bool = False) -> None:
     """Everything that the results hold.
@@ -109,13 +116,12 @@ def _scores(subject: Subject) -> Iterator[Section]:
     told = [trial.evaluated for _, trial in subject.merges if trial is not None]
     left = [one for one in subject.evaluations if one not in told]
     for one, title in zip(left, _titles("Scores", [e.file for e in left]), strict=True):
-        yield Section(bar_blocks(score_blocks(one.report)), {}, title)
+        yield Section("".join(map(bar_blocks, score_blocks(one.report))), {}, title)
 
 
 def _measured(subject: Subject) -> Iterator[Section]:
     """Overlaps, comparisons and the rest."""
-    for kind, title in (("overlap", "Overlap with the base"), ("compare", "Fine-tunes compared"),
-                        ("extract", "Extracted adapter"), ("demo", "Reasoning against refusal")):  # fmt: skip
+    for kind, title in _TITLES.items():
         runs = joined([run for run in subject.rest if run.kind == kind])
         for i, (run, name) in enumerate(
             zip(runs, _titles(title, [run.file for run in runs]), strict=True)

@@ -4,7 +4,7 @@ REPORT_STYLE = """
 body { max-width: 1120px; }
 p.verdict { font-size: 1.3rem; line-height: 1.4; margin: 4px 0 14px; max-width: 46em;
   text-wrap: pretty; overflow-wrap: anywhere; }
-ul.findings { list-style: none; margin: 0 0 20px; padding: 0; max-width: 60em; }
+ul.findings { list-style: none; margin: 20px 0 14px; padding: 0; max-width: 60em; }
 ul.findings li { display: grid; grid-template-columns: 1.4em minmax(0, 1fr); padding: 2px 0;
   font-size: .94rem; }
 ul.findings .sign { font-weight: 700; color: var(--soft); }
@@ -37,7 +37,7 @@ table.bars tr.remark td { color: var(--soft); font-size: .78rem; padding: 0 0 4p
   text-align: left; white-space: normal; }
 @media (max-width: 480px) {
   table.bars th { min-width: 5.2em; max-width: 7.4em; padding-right: 8px; }
-  table.bars td.track { padding-right: 8px; }
+  table.bars td.track { padding-right: 8px; } table.bars .kind { margin: 0; }
   table.bars td.interval { padding-left: 6px; min-width: 0; font-size: .76rem; }
 }
 dl.facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 20px;

@@ -20,13 +20,17 @@ from weightlens.report.verdict import topic_of
 _TOPICS = ("ability", "refusal", "over-refusal")
 
 
-def score_blocks(report: EvalReport, trial: Trial | None = None) -> list[Block]:
-    """Abilities first, then refusals, then over-refusals.
+def score_blocks(report: EvalReport, trial: Trial | None = None) -> tuple[list[Block], list[Block]]:
+    """Abilities; and refusals, of harmful requests before harmless ones.
 
     trial: which of the models is the merge, its base and its sources, where one of them is.
     """
     parts = sorted(parts_of(report), key=lambda part: _TOPICS.index(topic_of(part)))
-    return [_block(report, part, trial) for part in parts]
+    blocks = [(topic_of(part), _block(report, part, trial)) for part in parts]
+    return (
+        [block for topic, block in blocks if topic == "ability"],
+        [block for topic, block in blocks if topic != "ability"],
+    )
 
 
 def _block(report: EvalReport, part: Part, trial: Trial | None) -> Block:
