@@ -16,6 +16,7 @@ from weightlens_cli.commands.mergekit_yaml import PASSED_ON, mergekit_yaml
 from weightlens_cli.commands.overlap import overlap
 from weightlens_cli.commands.recipe import recipe
 from weightlens_cli.commands.report import report
+from weightlens_cli.commands.runs import runs
 from weightlens_cli.outcome import reported
 
 app = typer.Typer(
@@ -61,5 +62,6 @@ app.command("mergekit-yaml", context_settings=PASSED_ON, add_help_option=False)(
 )
 app.command("eval")(reported(evaluate))
 app.command("report")(reported(report))
+app.command("runs")(reported(runs))
 app.add_typer(recipe, name="recipe")
 app.add_typer(cache, name="cache")

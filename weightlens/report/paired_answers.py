@@ -1,13 +1,17 @@
 """Two models of an evaluation on the same questions: as its report says, or from its answers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from weightlens.errors import EvaluationError
-from weightlens.evaluate.result import PairResult
+from weightlens.evaluate.result import EvalReport, PairResult
 from weightlens.evaluate.statistics import Difference, paired_by_question
 from weightlens.report.answer_files import answer_files
 from weightlens.report.eval_parts import Part, in_percent, results_of
 from weightlens.report.subject import Evaluated
+
+Verdicts = dict[str, list[float]]
+"""Of every question's draws, by its id."""
 
 
 class Pairs:
@@ -16,7 +20,7 @@ class Pairs:
     def __init__(self, evaluated: Evaluated) -> None:
         """Reads nothing yet."""
         self._report, self._folder = evaluated.report, evaluated.file.parent
-        self._verdicts: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+        self._verdicts: dict[tuple[str, str, str], Verdicts] = {}
 
     def difference(self, a: str, b: str, part: Part) -> Difference | None:
         """b minus a; None where they were not compared and their answers are not there."""
@@ -29,36 +33,38 @@ class Pairs:
         return self._from_answers(a, b, part) if in_percent(part.metric) else None
 
     def _from_answers(self, a: str, b: str, part: Part) -> Difference | None:
-        sides = [self._by_question(model, part) for model in (a, b)]
-        scored = [results_of(self._report).get(part.of(model)) for model in (a, b)]
-        for verdicts, result in zip(sides, scored, strict=True):
-            # a file may hold more than was scored: an earlier run asked more
-            if result is None or len(verdicts) != result.n:
-                return None
+        first, second = (self._once(model, part) for model in (a, b))
+        if not first or not second:
+            return None
         try:
-            return paired_by_question(*sides).difference
+            return paired_by_question(first, second).difference
         except EvaluationError:
             return None
 
-    def _by_question(self, model: str, part: Part) -> dict[str, list[float]]:
-        """The verdicts of every question's draws; empty where the answers cannot be read."""
+    def _once(self, model: str, part: Part) -> Verdicts:
         key = (model, part.task, part.group)
         if key not in self._verdicts:
-            try:
-                found = self._read(model, part)
-            except EvaluationError:
-                found = {}
-            self._verdicts[key] = found
+            self._verdicts[key] = verdicts_of(self._report, self._folder, model, part)
         return self._verdicts[key]
 
-    def _read(self, model: str, part: Part) -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {}
-        for file in answer_files(self._report, self._folder):
+
+def verdicts_of(report: EvalReport, folder: Path, model: str, part: Part) -> Verdicts:
+    """The verdicts of a model on a part, from the answers in a folder.
+
+    Empty where they cannot be read, and where a file holds other questions than those that were
+    scored (an earlier run asked more).
+    """
+    found: Verdicts = {}
+    scored = results_of(report).get(part.of(model))
+    try:
+        for file in answer_files(report, folder):
             if (file.model, file.task) == (model, part.task):
                 for draw in file.draws():
                     if part.group in ("", draw.group):
                         found.setdefault(draw.question, []).append(draw.verdict)
-        return found
+    except EvaluationError:
+        return {}
+    return found if scored is not None and len(found) == scored.n else {}
 
 
 def _stored(pair: PairResult) -> Difference:

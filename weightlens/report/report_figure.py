@@ -38,12 +38,12 @@ def write_report_figure(merged: Merged, trial: Trial | None, file: Path) -> None
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    with pyplot.rc_context({**SETTINGS, **_PATHS}):
+    with pyplot.rc_context(SETTINGS | _PATHS):
         height = max(sum(_height(block) for block in side) for side in sides)
         figure = pyplot.figure(figsize=(_WIDTH, height), layout="constrained")
         halves = figure.subfigures(1, len(sides), squeeze=False)[0]
         for half, side in zip(halves, sides, strict=True):
-            _draw(half, side, ROW if side is scores else COLUMN)
+            _draw(half, side, ROW if side is scores else COLUMN, height)
         figure.savefig(file, dpi=300, metadata=METADATA[suffix], facecolor="white")
         pyplot.close(figure)
 
@@ -52,17 +52,22 @@ def _height(block: Block) -> float:
     return _LINE * len(block.bars) + _AROUND
 
 
-def _draw(half: Any, blocks: Sequence[Block], colour: str) -> None:
+def _draw(half: Any, blocks: Sequence[Block], colour: str, height: float) -> None:
+    """One below the other; what the other half is higher stays empty."""
     ratios = [_height(block) for block in blocks]
-    panels = half.subplots(len(blocks), 1, height_ratios=ratios, squeeze=False)[:, 0]
-    for axes, block in zip(panels, blocks, strict=True):
+    left = height - sum(ratios)
+    ratios += [left] if left > 0.01 else []
+    panels = half.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
+    for axes, block in zip(panels, blocks, strict=False):
         _draw_block(axes, block, colour)
+    for axes in panels[len(blocks) :]:
+        axes.set_axis_off()
 
 
 def _draw_block(axes: Any, block: Block, colour: str) -> None:
     for place, bar in enumerate(block.bars):
         _draw_bar(axes, place, bar, colour)
-        value = f"{bar.value} {bar.interval}"
+        value = f"{bar.value}  {bar.interval}"
         axes.text(1.03, place, value, va="center", fontsize=6,
                   fontweight="bold" if bar.strong else "normal")  # fmt: skip
     marks = {bar.mark for bar in block.bars if bar.mark is not None}

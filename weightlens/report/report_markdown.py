@@ -1,4 +1,4 @@
-"""`weightlens report --markdown`: the first screen of a report, and its tables, for a pull request."""
+"""`weightlens report --markdown`: a report's first screen and its tables, for a pull request."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -51,9 +51,9 @@ def _merge(merged: Merged, trial: Trial | None) -> Iterator[str]:
     verdict = verdict_of(merged, trial)
     yield f"### {escaped(merged.name)}"
     yield ""
-    said = verdict.sentence.split("`")  # a command between backquotes stays one
-    yield "`".join(escaped(part) + (" " if part.endswith(" ") else "") if i % 2 == 0 else part
-                   for i, part in enumerate(said))  # fmt: skip
+    # a command between backquotes stays one
+    parts = verdict.sentence.split("`")
+    yield "`".join(part if i % 2 else _plain(part) for i, part in enumerate(parts))
     yield ""
     if trial is not None:
         yield from _scores(trial.evaluated, trial)
@@ -63,6 +63,12 @@ def _merge(merged: Merged, trial: Trial | None) -> Iterator[str]:
         )
         yield ""
     yield from _strips(merged.report)
+
+
+def _plain(part: str) -> str:
+    """Text without markup, with the spaces at its ends."""
+    spaces = (" " if part.startswith(" ") else "", " " if part.endswith(" ") else "")
+    return escaped(part).join(spaces) if part.strip() else part
 
 
 def _scores(evaluated: Evaluated, trial: Trial | None) -> Iterator[str]:

@@ -40,6 +40,7 @@ from weightlens.report.page import (
 from weightlens.report.provenance_section import provenance_section
 from weightlens.report.report_script import COPYING, VIEWING
 from weightlens.report.report_style import REPORT_STYLE
+from weightlens.report.runs import Report
 from weightlens.report.samples_style import SAMPLES_STYLE
 from weightlens.report.score_blocks import score_blocks
 from weightlens.report.story import Story
@@ -85,7 +86,18 @@ def title_of(subject: Subject) -> str:
         return ", ".join(merged.name for merged, _ in subject.merges)
     if subject.evaluations:
         return ", ".join(dict.fromkeys(one.report.suite for one in subject.evaluations))
-    return ", ".join(dict.fromkeys(f"{run.kind} {run.file.stem}" for run in subject.rest))
+    return ", ".join(dict.fromkeys(_title_of_rest(run.report) for run in subject.rest))
+
+
+def _title_of_rest(report: Report) -> str:
+    match report:
+        case OverlapReport():
+            return f"Overlap with {report.against}"
+        case CompareReport():
+            return f"Fine-tunes of {report.base}"
+        case ExtractReport():
+            return f"Adapter out of {report.tuned.model}"
+    return "weightlens demo"
 
 
 def _head(subject: Subject) -> str:

@@ -116,7 +116,7 @@ def find_runs(folder: Path) -> Listing:
         except InputError as error:
             listing.unreadable.append(str(error))
         else:
-            listing.runs += [run] if run else []
+            listing.runs.extend([run] if run else [])
     return listing
 
 
