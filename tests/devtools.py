@@ -18,6 +18,8 @@ _FLAGS = (
     "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 _TOLD = ("Runtime.exceptionThrown", "Log.entryAdded")
+_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Two of them: what is laid out after the first has been."""
 _KEYS = {"Tab": 9, "Enter": 13}
 
 
@@ -56,12 +58,16 @@ class Tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def open(self, page: Path, *, width: int, theme: str, height: int = 900) -> None:
-        """A file at a window size in pixels, in a theme: light or dark."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                  deviceScaleFactor=1, mobile=False)  # fmt: skip
+    def choose(self, theme: str) -> None:
+        """What the reader prefers: light or dark."""
         media = [{"name": "prefers-color-scheme", "value": theme}]
         self.call("Emulation.setEmulatedMedia", features=media)
+        self.value(_FRAMES)
+
+    def open(self, page: Path, *, width: int, height: int = 900) -> None:
+        """A file at a window size in pixels."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                  deviceScaleFactor=1, mobile=False)  # fmt: skip
         self.errors.clear()
         self.requests.clear()
         self.call("Page.navigate", url=page.as_uri())
@@ -70,8 +76,7 @@ class Tab:
         while not self.value(ready):
             assert time.monotonic() < until, f"{page} did not load"
             time.sleep(0.05)
-        # two frames: what is laid out after loading has been
-        self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.value(_FRAMES)
 
     def value(self, script: str) -> Any:
         """What an expression is in the page; a promise is waited for."""

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from weightlens_cli.main import app
 
-COMMANDS = ("inspect", "overlap", "compare", "merge", "extract", "eval", "demo", "recipe")
+COMMANDS = (
+    "inspect", "overlap", "compare", "merge", "extract", "eval", "report", "runs", "demo", "recipe",
+)  # fmt: skip
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()
 

@@ -1,6 +1,6 @@
 """What is in a folder of runs, a line a result: what it is, when, of which models, main scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -25,8 +25,8 @@ from weightlens.survey.result import OverlapReport
 
 
 class ListedRun(Record):
-    """A result. what: the recipe's method, the suite, or the size of subspaces; scores: in words,
-    in the order of the models where there is one for each."""
+    """A result. what: the recipe's method, the suite, or the size of subspaces. scores: in words,
+    those of several models in their order."""
 
     file: str
     kind: str
@@ -78,17 +78,18 @@ def _listed(run: Run) -> ListedRun:
 def _about(report: Report) -> tuple[str, list[str]]:
     match report:
         case MergeReport():
-            return " and ".join(methods_of(report.recipe)), _short(
-                [s.model for s in (report.base, *report.sources) if s]
-            )
+            models = [s.model for s in (report.base, *report.sources) if s]
+            return " and ".join(methods_of(report.recipe)), short_models(models)
         case EvalReport():
             return report.suite, list(names_of(report).values())
         case OverlapReport():
-            return _size(report), _short([m.model for m in report.models])
+            return _size(report), short_models([m.model for m in report.models])
         case CompareReport():
-            return _size(report), _short(report.models)
+            return _size(report), short_models(report.models)
         case ExtractReport():
-            return f"{report.settings.size.by}", _short([report.base.model, report.tuned.model])
+            return f"{report.settings.size.by}", short_models(
+                [report.base.model, report.tuned.model]
+            )
         case Story():
             return report.chosen, [row.name for row in report.rows if row.kind == "model"]
 
@@ -100,7 +101,7 @@ def _scores(report: Report) -> Iterator[str]:
                 s = strip.summary
                 yield f"{s.side} overlap {number(s.before)} → {number(s.written)} as written"
         case EvalReport():
-            yield from _of_models(report)
+            yield from _of_parts(report)
         case OverlapReport():
             for model in report.models:
                 mean = model.summary.all
@@ -120,20 +121,14 @@ def _scores(report: Report) -> Iterator[str]:
                     yield f"refusal {percent(row.refusal.value)}"
 
 
-def _of_models(report: EvalReport) -> Iterator[str]:
-    found, parts = results_of(report), [*compared_parts(report).values()]
-    for model in report.models:
-        scores = [
-            f"{part.label} {figure(result.value, result.metric)}"
-            for part in parts
-            if (result := found.get(part.of(model.model))) is not None
-        ]
-        yield ", ".join(scores)
+def _of_parts(report: EvalReport) -> Iterator[str]:
+    """A line a task: its scores in the order of the models."""
+    found = results_of(report)
+    for part in compared_parts(report).values():
+        results = [found.get(part.of(model.model)) for model in report.models]
+        values = ["–" if r is None else figure(r.value, r.metric) for r in results]
+        yield f"{part.label} {', '.join(values)}"
 
 
 def _size(report: OverlapReport | CompareReport) -> str:
     return f"{report.subspace.by} {report.subspace.value:g}"
-
-
-def _short(models: Sequence[str]) -> list[str]:
-    return short_models(models)

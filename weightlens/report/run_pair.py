@@ -108,12 +108,16 @@ def _diff(a: MergeReport, b: MergeReport, name_a: str, name_b: str) -> list[str]
 
 
 def _written(value: float | str | None) -> str:
+    if isinstance(value, float) and value >= 1e4:
+        return f"{value:,.0f}"
     return value if isinstance(value, str) else number(value)
 
 
 def _change(value: Value) -> str:
     if value.sentence:
         return value.sentence
+    if value.a is None or value.b is None:
+        return f"only in {'a' if value.b is None else 'b'}"
     if value.difference is None:
         return "" if value.a == value.b else "differs"
     return f"{value.difference:+.3g}".replace("-", "−") if value.difference else "0"

@@ -145,7 +145,7 @@ def _module_values(name: str, a: ModelRecord, b: ModelRecord) -> list[Value]:
 def _common(a: EvalReport, b: EvalReport) -> list[tuple[ModelResult, ModelResult]]:
     hashes = {m.hash: m for m in b.models if m.hash is not None}
     names = {_end(m.model): m for m in b.models}
-    found = [(m, hashes.get(m.hash) or names.get(_end(m.model))) for m in a.models]
+    found = [(m, hashes.get(m.hash or "") or names.get(_end(m.model))) for m in a.models]
     return [(one, other) for one, other in found if other is not None]
 
 
