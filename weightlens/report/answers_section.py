@@ -3,7 +3,7 @@
 from html import escape
 
 from weightlens.report.answer_files import answer_files
-from weightlens.report.eval_parts import described, told
+from weightlens.report.eval_parts import described, names_of, told
 from weightlens.report.page import Section
 from weightlens.report.samples_blocks import Samples
 from weightlens.report.samples_page import BUDGET, viewer, viewer_notes
@@ -13,12 +13,15 @@ from weightlens.report.subject import Evaluated
 SAMPLES = "Samples"
 
 
-def differences_section(evaluated: Evaluated, title: str) -> Section:
-    """Every model against the first, and what a reader must know besides."""
+def differences_section(evaluated: Evaluated, title: str, *, linked: bool) -> Section:
+    """Every model against the first, and what a reader must know besides.
+
+    linked: whether the page shows the samples of this evaluation.
+    """
     report = evaluated.report
     notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in told(report))
     lead = f"<p class='note'>{escape(described(report))}; % with 95 % intervals.</p>"
-    return Section(lead + pairs_table(report) + notes, {}, title)
+    return Section(lead + pairs_table(report, linked=linked) + notes, {}, title)
 
 
 def has_answers(evaluated: Evaluated) -> bool:
@@ -27,10 +30,10 @@ def has_answers(evaluated: Evaluated) -> bool:
     return bool(report.answers) and all((folder / entry.file).is_file() for entry in report.answers)
 
 
-def samples_section(evaluated: Evaluated, *, withheld: bool) -> Section:
+def samples_section(evaluated: Evaluated, merge: str | None, *, withheld: bool) -> Section:
     """The viewer of one evaluation; a page has at most one.
 
-    withheld: harmful material is left out, not only folded up. Raises EvaluationError for damaged
+    merge: shown beside the first model, where the evaluation holds one. withheld: harmful material is left out, not only folded up. Raises EvaluationError for damaged
     answers.
     """
     report = evaluated.report
@@ -39,5 +42,6 @@ def samples_section(evaluated: Evaluated, *, withheld: bool) -> Section:
     notes = "".join(
         f"<p class='note'>{escape(note)}</p>" for note in viewer_notes(samples, withheld=withheld)
     )
-    heading = "<span id='samples-heading' tabindex='-1'></span>"
+    beside = "" if merge is None else escape(names_of(report)[merge])
+    heading = f"<span id='samples-heading' tabindex='-1' data-beside='{beside}'></span>"
     return Section(f"{heading}{notes}{viewer(samples)}", {}, SAMPLES)

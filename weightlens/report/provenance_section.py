@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from pathlib import Path
 
 from weightlens.merge.record import MergeReport, SourceRecord
 from weightlens.report.certificate import certificate
@@ -11,6 +10,8 @@ from weightlens.report.page import Section
 from weightlens.report.runs import Run
 from weightlens.report.subject import Evaluated, Merged, Subject
 from weightlens.survey.result import OverlapReport
+
+_NAMES = {"overlap": "Overlap", "compare": "Comparison", "extract": "Extraction", "demo": "Demo"}
 
 
 def provenance_section(subject: Subject) -> Section:
@@ -93,7 +94,7 @@ def _other(run: Run) -> str:
             facts.append(("control", report.control))
         facts.append(("subspace", f"{report.subspace.by} {report.subspace.value:g}"))
         notes = [*certificate(report)]
-    title = f"{run.kind.capitalize()} {Path(run.file).stem}"
+    title = f"{_NAMES[run.kind]} ({run.file.name})"
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f"<h3>{escape(title)}</h3>{definitions(facts)}" + (
         f"<ul>{listed}</ul>" if listed else ""

@@ -45,7 +45,7 @@ from weightlens.report.samples_style import SAMPLES_STYLE
 from weightlens.report.score_blocks import score_blocks
 from weightlens.report.story import Story
 from weightlens.report.story_page import frontier_section
-from weightlens.report.subject import Evaluated, Subject
+from weightlens.report.subject import Subject
 from weightlens.survey.compare import CompareReport
 from weightlens.survey.result import OverlapReport
 
@@ -101,7 +101,11 @@ def _title_of_rest(report: Report) -> str:
 
 
 def _head(subject: Subject) -> str:
-    lines = [described_merge(merged.report) for merged, _ in subject.merges]
+    several = len(subject.merges) > 1
+    lines = [
+        (f"{merged.name}: " if several else "") + described_merge(merged.report)
+        for merged, _ in subject.merges
+    ]
     lead = "".join(f"<p class='lead'>{escape(line)}</p>" for line in lines)
     return f"<h1>{escape(title_of(subject))}</h1>{lead}"
 
@@ -119,7 +123,7 @@ def _sections(subject: Subject, *, withheld: bool) -> Iterator[Section]:
     if strips is not None:
         yield strips
     yield from _measured(subject)
-    yield from _answers(subject.evaluations, withheld=withheld)
+    yield from _answers(subject, withheld=withheld)
     yield provenance_section(subject)
 
 
@@ -159,14 +163,17 @@ def _overlap(report: OverlapReport, title: str, prefix: str) -> Section:
     return Section(html, figures_of([first, *others]), title)
 
 
-def _answers(evaluations: Sequence[Evaluated], *, withheld: bool) -> Iterator[Section]:
+def _answers(subject: Subject, *, withheld: bool) -> Iterator[Section]:
     """Differences of every evaluation, and the samples of the first that has them."""
+    evaluations = subject.evaluations
+    shown = next((one for one in evaluations if has_answers(one)), None)
     titles = _titles("Paired differences", [one.file for one in evaluations])
     for one, title in zip(evaluations, titles, strict=True):
-        yield differences_section(one, title)
-    shown = next((one for one in evaluations if has_answers(one)), None)
+        yield differences_section(one, title, linked=one is shown)
     if shown is not None:
-        yield samples_section(shown, withheld=withheld)
+        trials = [trial for _, trial in subject.merges if trial and trial.evaluated is shown]
+        merge = trials[0].merge if trials else None
+        yield samples_section(shown, merge, withheld=withheld)
 
 
 def _titles(title: str, files: Sequence[Path]) -> list[str]:

@@ -19,5 +19,13 @@ for (const button of document.querySelectorAll('button.copy')) {
 }
 """
 
+_BESIDE = """
+const beside = $('samples-heading').dataset.beside;
+if (beside && beside !== $('a').value) {
+  $('b').value = beside;
+  $('b').dispatchEvent(new Event('change'));
+}
+"""
+
 # names of its own, which those of the figures' script do not meet
-VIEWING = "(() => {\n'use strict';" + READING + CARDS + CHOOSING + WIRING + "})();"
+VIEWING = "(() => {\n'use strict';" + READING + CARDS + CHOOSING + WIRING + _BESIDE + "})();"

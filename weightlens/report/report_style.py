@@ -10,7 +10,7 @@ ul.findings li { display: grid; grid-template-columns: 1.4em minmax(0, 1fr); pad
 ul.findings .sign { font-weight: 700; color: var(--soft); }
 ul.findings .good .sign { color: var(--good); } ul.findings .bad .sign { color: var(--bad); }
 .blocks { display: grid; gap: 20px 36px; margin: 18px 0 8px;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); }
 .block h3 { margin: 0 0 6px; padding-bottom: 5px; border-bottom: 1px solid var(--line); }
 .block h3 small { display: block; font-weight: 400; font-size: .8rem; }
 table.bars { width: 100%; }
