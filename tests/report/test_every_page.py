@@ -140,6 +140,7 @@ def test_samples_on_a_report_can_be_filtered_and_harmful_answers_stay_folded(
     tab: Tab, pages: Pages
 ) -> None:
     tab.open(pages(report_page), width=1440)
+    assert tab.value("document.getElementById('b').value") == "merged"
     count = "document.getElementById('count').textContent"
     assert tab.value(count) == "40 of 40 questions, 80 of 80 draws"
     choose = "(() => {{ const m = document.getElementById('{}'); m.value = '{}'; {} }})()"

@@ -61,6 +61,15 @@ def test_a_page_has_a_section_for_all_that_there_is_and_nothing_empty(
     assert "class='verdict'" not in own
 
 
+def test_counts_lead_to_samples_only_where_there_are_samples(tmp_path: Path) -> None:
+    for name, answers in (("with", True), ("without", False)):
+        write_evaluation(tmp_path / name, None, answers=answers)
+        write_report_page(subject_of(read_runs([tmp_path / name])), tmp_path / f"{name}.html")
+        own = own_part(tmp_path / f"{name}.html")
+        assert ("class='flips'" in own) is answers
+        assert ("Samples" in re.findall(r"<h2>(.*?)</h2>", own)) is answers
+
+
 def test_what_recipes_and_models_are_called_is_text(subject: Subject, tmp_path: Path) -> None:
     write_report_page(subject, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()

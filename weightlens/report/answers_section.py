@@ -33,8 +33,8 @@ def has_answers(evaluated: Evaluated) -> bool:
 def samples_section(evaluated: Evaluated, merge: str | None, *, withheld: bool) -> Section:
     """The viewer of one evaluation; a page has at most one.
 
-    merge: shown beside the first model, where the evaluation holds one. withheld: harmful material is left out, not only folded up. Raises EvaluationError for damaged
-    answers.
+    merge: shown beside the first model, where the evaluation holds one. withheld: harmful material
+    is left out, not only folded up. Raises EvaluationError for damaged answers.
     """
     report = evaluated.report
     files = answer_files(report, evaluated.file.parent)
