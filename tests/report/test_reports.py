@@ -104,7 +104,7 @@ def test_provenance_names_every_hash_version_and_warning(subject: Subject, tmp_p
 
 def test_markdown_has_the_verdict_the_scores_and_what_was_stripped(subject: Subject) -> None:
     text = report_markdown(subject)
-    assert text.startswith("### merged\n\nKeeps sums: no detectable loss against base; refuses")
+    assert text.startswith("### merged\n\nKeeps sums: no detectable loss against base (one")
     assert "| % [95 % interval] | base | tuned<br>source | merged<br>merge |" in text
     assert "| **92.5 [82.5, 102.5]** |" in text
     assert "| row of tuned | 0.200 | 0.400 | 0.000 | 1.0e-09 | **0.010** |" in text
