@@ -17,6 +17,7 @@ from reported import (
 from typer.testing import CliRunner
 
 from weightlens.errors import InputError
+from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.report.report_figure import write_report_figure
 from weightlens.report.report_markdown import report_markdown
 from weightlens.report.report_page import write_report_page
@@ -185,3 +186,13 @@ def test_the_commands_write_what_they_are_asked_for(everything: Path, tmp_path: 
     refused = runner.invoke(app, ["runs", *named, str(page)])
     assert refused.exit_code == 2
     assert "one folder to list, or two runs" in refused.stderr
+
+
+def test_an_extracted_adapter_has_its_share_of_the_delta_in_a_report(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["extract", str(SHIPPED / "base"), str(SHIPPED / "safe-full"),
+                               str(tmp_path / "adapter"), "--rank", "2"])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    subject = subject_of(read_runs([tmp_path / "adapter"]))
+    assert re.search(r"#### Adapter out of .*\n\n[\d.]+ % of ‖Δ‖² kept", report_markdown(subject))
+    write_report_page(subject, tmp_path / "a.html")
+    assert "<h2>Extracted adapter</h2>" in own_part(tmp_path / "a.html")

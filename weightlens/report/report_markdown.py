@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from weightlens.merge.extract_record import ExtractReport
 from weightlens.merge.record import MergeReport
 from weightlens.report.compare_tables import pair_rows
 from weightlens.report.eval_markdown import escaped, table_head, table_row
@@ -18,9 +19,11 @@ from weightlens.report.eval_parts import (
 from weightlens.report.grid import SIDES, mean_over_chance
 from weightlens.report.joined import joined
 from weightlens.report.names import short_models
-from weightlens.report.numbers import number
+from weightlens.report.numbers import number, percent
 from weightlens.report.runs import Run
 from weightlens.report.score_blocks import kind_of
+from weightlens.report.sentences import findings
+from weightlens.report.story import Story
 from weightlens.report.strip_parts import strips_of
 from weightlens.report.subject import Evaluated, Merged, Subject, Trial
 from weightlens.report.verdict import verdict_of
@@ -125,6 +128,14 @@ def _other(run: Run) -> Iterator[str]:
             yield from _overlap(run.report)
         case CompareReport():
             yield from _comparison(run.report)
+        case ExtractReport():
+            yield f"#### Adapter out of {escaped(run.report.tuned.model)}"
+            kept = f"{percent(run.report.totals.kept)} of ‖Δ‖² kept"
+            yield from ("", f"{kept}, {run.report.bytes / 1e6:,.1f} MB", "")
+        case Story():
+            yield from ("#### Merges at matched refusal", "")
+            yield from (f"- {escaped(line)}" for line in findings(run.report))
+            yield ""
 
 
 def _overlap(report: OverlapReport) -> Iterator[str]:
