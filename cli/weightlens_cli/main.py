@@ -18,6 +18,8 @@ from weightlens_cli.commands.mergekit_yaml import PASSED_ON, mergekit_yaml
 from weightlens_cli.commands.overlap import overlap
 from weightlens_cli.commands.push import push
 from weightlens_cli.commands.recipe import recipe
+from weightlens_cli.commands.report import report
+from weightlens_cli.commands.runs import runs
 from weightlens_cli.outcome import reported
 
 app = typer.Typer(
@@ -63,6 +65,8 @@ app.command("mergekit-yaml", context_settings=PASSED_ON, add_help_option=False)(
 )
 app.command("eval")(reported(evaluate))
 app.command("card")(reported(card))
+app.command("report")(reported(report))
+app.command("runs")(reported(runs))
 app.command("push")(reported(push))
 app.add_typer(recipe, name="recipe")
 app.add_typer(cache, name="cache")

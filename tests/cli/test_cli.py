@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from weightlens_cli.main import app
 
 COMMANDS = (
-    "inspect", "overlap", "compare", "merge", "extract", "eval", "card", "push", "demo", "recipe",
-    "doctor",
+    "inspect", "overlap", "compare", "merge", "extract", "eval", "card", "push", "report", "runs",
+    "demo", "recipe", "doctor",
 )  # fmt: skip
 HEAVY = ("torch", "scipy", "transformers", "mergekit", "numpy", "plotly", "matplotlib")
 runner = CliRunner()

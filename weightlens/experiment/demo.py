@@ -6,7 +6,7 @@ reported on the test split, which nothing else sees.
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -15,15 +15,20 @@ from weightlens.evaluate.builtin import REASONING, SUITE
 from weightlens.evaluate.chat import Loading, load_chat
 from weightlens.evaluate.result import PairResult
 from weightlens.evaluate.run import ask
+from weightlens.evaluate.scored import Scored
 from weightlens.evaluate.statistics import paired
+from weightlens.experiment.demo_evaluation import write_evaluation
 from weightlens.experiment.matched import BATCH, WANTED, Bench, Matched, Variant
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import StripSummary, summarise_strips
 from weightlens.merge.work import single_threaded
+from weightlens.report.report_page import write_report_page
+from weightlens.report.runs import read_runs
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story
 from weightlens.report.story_page import write_story_page
+from weightlens.report.subject import subject_of
 from weightlens.survey.overlap import measure_overlap
 from weightlens.version import VERSION
 
@@ -66,18 +71,22 @@ def run_demo(
     with single_threaded():
         story = _measured(out, lambda step: progress(step, next(steps), _STEPS))
     (out / "demo.json").write_text(story.to_json(), encoding="utf-8")
+    (out / "overlap.json").write_text(story.overlap.to_json(), encoding="utf-8")
     write_story_page(story, out / "demo.html")
     write_story_figure(story, out / "demo.svg")
+    results = [out / name for name in ("merged", "evaluation", "overlap.json")]
+    write_report_page(subject_of(read_runs(results)), out / "report.html")
     progress("done", _STEPS, _STEPS)
     return story
 
 
 def _measured(out: Path, tell: Callable[[str], None]) -> Story:
     began, models = time.monotonic(), out / "models"
-    rows = []
+    rows, asked = list[Row](), dict[str, list[Scored]]()
     for name in ("base", "safe-full", "safe-lora"):
         tell(f"asking {name}")
-        rows.append(_model_row(name, models))
+        asked[name] = _asked(name, models)
+        rows.append(_model_row(name, asked[name]))
     tell("overlaps")
     tuned = [str(models / "safe-full"), str(models / "safe-lora")]
     overlap = measure_overlap(str(models / "base"), tuned)
@@ -95,7 +104,10 @@ def _measured(out: Path, tell: Callable[[str], None]) -> Story:
     tell("writing the chosen merge")
     chosen = max(matched[: 1 + len(STRIPS)], key=lambda m: (m.reached, m.validation_reasoning))
     recipe, strips = _write_chosen(out, chosen)
-    rows.append(_written_row(out / "merged", chosen, reference=matched[0]))
+    merged = load_chat(out / "merged", label="merged", loading=_EXACT)
+    asked["merged"] = [ask(merged, task, batch_size=BATCH) for task in SUITE]
+    rows.append(_written_row(asked["merged"], chosen, reference=matched[0]))
+    write_evaluation(out, asked)
     return Story(
         weightlens=VERSION, wanted_refusal=WANTED, rows=rows, curves=curves, overlap=overlap,
         control=control, chosen=chosen.name, recipe=recipe, strips=strips,
@@ -103,11 +115,15 @@ def _measured(out: Path, tell: Callable[[str], None]) -> Story:
     )  # fmt: skip
 
 
-def _model_row(name: str, models: Path) -> Row:
+def _asked(name: str, models: Path) -> list[Scored]:
     adapters = [models / name] if name == "safe-lora" else []
     folder = models / ("base" if adapters else name)
     chat = load_chat(folder, adapters=adapters, label=name, loading=_EXACT)
-    reasoning, refusal, over = (ask(chat, task, batch_size=BATCH).result() for task in SUITE)
+    return [ask(chat, task, batch_size=BATCH) for task in SUITE]
+
+
+def _model_row(name: str, asked: Sequence[Scored]) -> Row:
+    reasoning, refusal, over = (scored.result() for scored in asked)
     return Row(
         name=name, kind="model", weight=None,
         reasoning=reasoning, refusal=refusal, over_refusal=over,
@@ -158,13 +174,11 @@ def _write_chosen(out: Path, chosen: Matched) -> tuple[str, list[StripSummary]]:
     return text, summarise_strips(report)
 
 
-def _written_row(folder: Path, chosen: Matched, reference: Matched) -> Row:
-    chat = load_chat(folder, label="merged", loading=_EXACT)
-    scored = [ask(chat, task, batch_size=BATCH) for task in SUITE]
-    reasoning, refusal, over_refusal = (s.result() for s in scored)
+def _written_row(asked: Sequence[Scored], chosen: Matched, reference: Matched) -> Row:
+    reasoning, refusal, over_refusal = (s.result() for s in asked)
     name = f"{chosen.name}, from disk"
     return Row(
         name=name, kind="written", weight=chosen.weight, reached=chosen.reached,
         reasoning=reasoning, refusal=refusal, over_refusal=over_refusal,
-        versus=_versus(name, scored[0].verdicts, reference),
+        versus=_versus(name, asked[0].verdicts, reference),
     )  # fmt: skip

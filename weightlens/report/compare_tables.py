@@ -1,7 +1,7 @@
 """`weightlens compare` in the terminal: every two models over all matrices, and by module."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import RenderableType
@@ -10,6 +10,12 @@ from rich.table import Table
 from weightlens.report.grid import short_modules
 from weightlens.survey.compare import CompareReport, PairRecord, Subspaces
 
+EXPLAINED = (
+    "Cosine 0, sign conflict 50 %, alignment 1 and distance 1 are what unrelated deltas read; "
+    "the chordal distance is between the deltas' own subspaces. Interference grows with the "
+    "number of directions: compare it at one --rank."
+)
+
 
 def compare_tables(report: CompareReport) -> list[RenderableType]:
     """A line a pair, then for each pair a line a module."""
@@ -17,31 +23,31 @@ def compare_tables(report: CompareReport) -> list[RenderableType]:
     table = _table(f"fine-tunes of {report.base}, subspaces of their deltas by {by}", "a", "b")
     for name in ("cosine", "sign conflict", "a in b ÷ chance", "b in a ÷ chance", "interference"):
         table.add_column(name, justify="right")
+    for row in pair_rows(report):
+        table.add_row(*row)
+    parts: list[RenderableType] = [table]
+    for a in range(len(report.models)):
+        parts += [_modules(report, a, b) for b in range(a + 1, len(report.models))]
+    parts.append(EXPLAINED)
+    return parts
+
+
+def pair_rows(report: CompareReport) -> Iterator[list[str]]:
+    """Every two models: their names, cosine, sign conflict, alignment both ways, interference."""
     for pair in report.pairs:
         aligned = pair.alignment_over_chance or (None, None)
-        table.add_row(
+        yield [
             pair.a,
             pair.b,
             _number(pair.cosine),
             _percent(pair.sign_conflict),
             *[_number(ratio) for ratio in aligned],
             f"{pair.interference:.4g}",
-        )
-    parts: list[RenderableType] = [table]
-    for a in range(len(report.models)):
-        parts += [_modules(report, a, b) for b in range(a + 1, len(report.models))]
-    parts.append(
-        "Cosine 0, sign conflict 50 %, alignment 1 and distance 1 are what unrelated deltas read; "
-        "the chordal distance is between the deltas' own subspaces. Interference grows with the "
-        "number of directions: compare it at one --rank."
-    )
-    return parts
+        ]
 
 
-def _modules(report: CompareReport, a: int, b: int) -> Table:
-    table = _table(f"{report.models[a]} and {report.models[b]}, means by module", "module")
-    for name in ("cosine", "sign conflict", "distance ÷ chance: column", "row", "interference"):
-        table.add_column(name, justify="right")
+def module_rows(report: CompareReport, a: int, b: int) -> Iterator[list[str]]:
+    """Means of two models by module: cosine, sign conflict, distances, interference."""
     groups: dict[str, list[PairRecord]] = {}
     for matrix in report.matrices:
         found = [p for p in matrix.pairs if (p.a, p.b) == (a, b)]
@@ -49,14 +55,22 @@ def _modules(report: CompareReport, a: int, b: int) -> Table:
     short = short_modules(list(groups))
     for module, pairs in groups.items():
         conflicts = [p.sign_conflict for p in pairs if p.sign_conflict is not None]
-        table.add_row(
+        yield [
             short[module],
             _number(_mean([p.cosine for p in pairs])),
             _percent(_mean(conflicts)),
             _number(_mean(_distances([p.columns for p in pairs]))),
             _number(_mean(_distances([p.rows for p in pairs]))),
             _number(_mean([p.interference for p in pairs])),
-        )
+        ]
+
+
+def _modules(report: CompareReport, a: int, b: int) -> Table:
+    table = _table(f"{report.models[a]} and {report.models[b]}, means by module", "module")
+    for name in ("cosine", "sign conflict", "distance ÷ chance: column", "row", "interference"):
+        table.add_column(name, justify="right")
+    for row in module_rows(report, a, b):
+        table.add_row(*row)
     return table
 
 

@@ -49,22 +49,22 @@ def escaped(text: str) -> str:
 
 def _wide(report: EvalReport, kinds: Kinds) -> Iterator[str]:
     parts, found = parts_of(report), results_of(report)
-    yield from _head(["model", *(_about(part, "<br>") for part in parts)], right=len(parts))
+    yield from table_head(["model", *(_about(part, "<br>") for part in parts)], right=len(parts))
     for model, name in names_of(report).items():
         cells = [
             "<br>".join(_cell(part, found.get(part.of(model)), kinds, model)) for part in parts
         ]
-        yield _row([escaped(name), *cells])
+        yield table_row([escaped(name), *cells])
 
 
 def _long(report: EvalReport, kinds: Kinds) -> Iterator[str]:
     found = results_of(report)
-    yield from _head(["task", "model", "score", "besides"], right=0)
+    yield from table_head(["task", "model", "score", "besides"], right=0)
     for part in parts_of(report):
         about = _about(part, ", ")
         for model, name in names_of(report).items():
             value, *others = _cell(part, found.get(part.of(model)), kinds, model)
-            yield _row([about, escaped(name), value, "; ".join(others)])
+            yield table_row([about, escaped(name), value, "; ".join(others)])
             about = ""
 
 
@@ -88,7 +88,7 @@ def _differences(report: EvalReport) -> Iterator[str]:
     adjusted = any(pair.p_adjusted is not None for pair in report.pairs)
     columns = ["model", "against", "task", "difference", "p", *(["p (Holm)"] if adjusted else []),
                "lower", "higher"]  # fmt: skip
-    yield from _head(columns, right=len(columns) - 4)
+    yield from table_head(columns, right=len(columns) - 4)
     for pair in report.pairs:
         part = parts.get((pair.task, pair.group))
         metric, label = (part.metric, part.label) if part else ("", pair.task)
@@ -97,7 +97,7 @@ def _differences(report: EvalReport) -> Iterator[str]:
             numbers.append("–" if pair.p_adjusted is None else p_value(pair.p_adjusted))
         words = [names.get(pair.b, pair.b), names.get(pair.a, pair.a), label]
         words += [in_words(pair, metric), *numbers, str(pair.a_only), str(pair.b_only)]
-        yield _row([escaped(word) for word in words])
+        yield table_row([escaped(word) for word in words])
     yield ""
     yield (
         "Paired by question; lower and higher: questions on which the model scores lower, or "
@@ -105,12 +105,13 @@ def _differences(report: EvalReport) -> Iterator[str]:
     )
 
 
-def _head(columns: Sequence[str], *, right: int) -> Iterator[str]:
-    """right: how many columns at the end hold numbers."""
-    yield _row(columns)
+def table_head(columns: Sequence[str], *, right: int) -> Iterator[str]:
+    """The head of a table. right: how many columns at the end hold numbers."""
+    yield table_row(columns)
     left = len(columns) - right
     yield "|" + "---|" * left + "--:|" * right
 
 
-def _row(cells: Sequence[str]) -> str:
+def table_row(cells: Sequence[str]) -> str:
+    """A line of a table, its cells as they are."""
     return "| " + " | ".join(cells) + " |"

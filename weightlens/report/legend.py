@@ -32,11 +32,13 @@ class ShownModel:
 
 @dataclass(frozen=True)
 class Look:
-    """colours: by module. parts: those that are parts of another, hidden until clicked."""
+    """colours: by module. parts: those that are parts of another, hidden until clicked. prefix: of
+    the ids of its figures, where a page has several of these."""
 
     models: Sequence[ShownModel]
     colours: Mapping[str, str]
     parts: frozenset[str]
+    prefix: str = ""
 
     @property
     def several(self) -> bool:
@@ -48,7 +50,7 @@ class Look:
         return module not in self.parts and (model is None or model.shown)
 
 
-def look_of(models: Sequence[ModelRecord]) -> Look:
+def look_of(models: Sequence[ModelRecord], prefix: str = "") -> Look:
     """Of many models, only the first and the last are shown at first."""
     names = short_models([model.model for model in models])
     dashes, last = list(DASHES), len(models) - 1
@@ -66,7 +68,7 @@ def look_of(models: Sequence[ModelRecord]) -> Look:
     parts = frozenset(label for model in shown for label in model.grid.parts)
     # whole modules come first, so that colours come round again among parts
     colours = module_colours(sorted(columns, key=lambda label: label in parts))
-    return Look(shown, {label: colours[label] for label in columns}, parts)
+    return Look(shown, {label: colours[label] for label in columns}, parts, prefix)
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,24 @@ _COLUMNS = ("model", "matrix", "k", "column", "÷ chance", "z", "row", "÷ chanc
             "÷ chance", "‖Δ‖/‖W‖", "rounding", "angle bound", "path")  # fmt: skip
 
 
-def matrix_table(models: Sequence[ModelRecord]) -> str:
-    """A line a matrix, under a box to filter by words of the name."""
+def matrix_table(models: Sequence[ModelRecord], name: str = "matrices") -> str:
+    """A line a matrix, under a box to filter by words of the name. name: the table's id."""
     head = "".join(
-        f"<th{_left(i)}><button type='button'>{name}</button></th>"
-        for i, name in enumerate(_COLUMNS)
+        f"<th{_left(i)}><button type='button'>{column}</button></th>"
+        for i, column in enumerate(_COLUMNS)
     )
     names = short_models([model.model for model in models])
     rows = "".join(
-        f"<tr><td>{escape(name)}</td>{_row(matrix)}</tr>"
-        for name, model in zip(names, models, strict=True)
+        f"<tr><td>{escape(short)}</td>{_row(matrix)}</tr>"
+        for short, model in zip(names, models, strict=True)
         for matrix in model.matrices
     )
     return (
-        "<div class='filter'><input type='search' aria-controls='matrices' "
+        f"<div class='filter'><input type='search' aria-controls='{name}' "
         "placeholder='filter by name, e.g. layers.3. q_proj' aria-label='filter by name'>"
         "<output></output></div>"
-        "<div class='scroll'><table class='sortable' id='matrices'>"
+        "<div class='scroll' tabindex='0' role='region' aria-label='every matrix'>"
+        f"<table class='sortable' id='{name}'>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -16,34 +16,43 @@ from weightlens.report.overlap_sections import (
     models_section,
     training_section,
 )
-from weightlens.report.page import Section, render_page
+from weightlens.report.page import Section, figures_of, headed, navigation, render_page
 from weightlens.survey.result import Mean, ModelRecord, OverlapReport
 
 
 def write_overlap_page(report: OverlapReport, file: Path) -> None:
     """Summary, heatmaps, curves, distribution over layers, training, every matrix sortable."""
-    sections = list(_sections(report))
-    body = "\n".join(section.html for section in sections)
-    figures = {name: figure for section in sections for name, figure in section.figures.items()}
-    page = render_page(f"Overlap with {report.against}", body, figures)
+    sections = list(overlap_sections(report))
+    body = "\n".join(
+        (
+            _head(report),
+            navigation(section.title for section in sections),
+            *map(headed, sections),
+        )
+    )
+    page = render_page(f"Overlap with {report.against}", body, figures_of(sections))
     file.write_text(page, encoding="utf-8")
 
 
-def _sections(report: OverlapReport) -> Iterator[Section]:
-    look = look_of(report.models)
-    yield Section(_head(report), {})
+def overlap_sections(report: OverlapReport, prefix: str = "") -> Iterator[Section]:
+    """All sections of a report; prefix: of their ids, where a page shows several reports."""
+    look = look_of(report.models, prefix)
     yield heatmap_section(look)
     for section in (models_section, training_section, against_k_section, experts_section):
         found = section(look)
         if found is not None:
             yield found
     yield layers_section(look)
-    yield Section(f"<h2>Every matrix</h2>{matrix_table(report.models)}", {})
+    yield Section(matrix_table(report.models, f"{prefix}matrices"), {}, "Every matrix")
+
+
+def overlap_sentences(report: OverlapReport) -> list[str]:
+    """What every model reads, and how sure the subspaces are."""
+    return [*map(_sentence, report.models), *certificate(report)]
 
 
 def _head(report: OverlapReport) -> str:
     cut_short = interrupted(report)
-    said = [*map(_sentence, report.models), *certificate(report)]
     return "\n".join(
         (
             f"<h1>Overlap with {escape(report.against)}</h1>",
@@ -51,7 +60,9 @@ def _head(report: OverlapReport) -> str:
             "what a delta of random orientation reads. weightlens "
             f"{escape(report.weightlens)}.</p>",
             "" if cut_short is None else f"<p class='alarm' role='alert'>{escape(cut_short)}</p>",
-            "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in said) + "</ul>",
+            "<ul>"
+            + "".join(f"<li>{escape(line)}</li>" for line in overlap_sentences(report))
+            + "</ul>",
         )
     )
 

@@ -15,6 +15,17 @@ body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 64px; background: v
        color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 36px 0 8px; }
+main:focus, section:focus { outline: none; } section { scroll-margin-top: 52px; }
+a { color: var(--mark); }
+a.skip { position: absolute; left: -9999px; } a.skip:focus { left: 16px; top: 8px; z-index: 3;
+  padding: 6px 12px; background: var(--back); border: 2px solid var(--mark); border-radius: 6px; }
+nav ul { display: flex; flex-wrap: wrap; gap: 2px 20px; list-style: none; margin: 0; padding: 0; }
+nav[aria-label=sections] { margin: 12px 0 18px; padding: 8px 0; border-bottom: 1px solid
+  var(--line); font-size: .9rem; }
+nav a { display: inline-block; padding: 2px 0; text-decoration: none; }
+nav a:hover { text-decoration: underline; }
+@media (max-width: 600px) { nav ul { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap;
+  scrollbar-width: thin; } }
 h3 { font-size: 1rem; margin: 20px 0 4px; overflow-wrap: anywhere; }
 p.lead, p.note { color: var(--soft); margin-top: 0; } p.note { font-size: .9rem; }
 ul { padding-left: 20px; } li { overflow-wrap: anywhere; }
@@ -49,7 +60,8 @@ button.theme, .legend button, input[type=search] {
   font: inherit; font-size: .86rem; color: var(--ink); background: var(--card);
   border: 1px solid var(--line); border-radius: 6px; padding: 3px 10px; }
 button.theme, .legend button { cursor: pointer; }
-button:focus-visible, input:focus-visible { outline: 2px solid var(--mark); }
+:is(a, button, input, summary, pre, .scroll):focus-visible {
+  outline: 2px solid var(--mark); outline-offset: 2px; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0 10px; }
 .legend svg { width: 24px; height: 10px; margin-right: 6px; stroke-width: 3; }
 .legend button[aria-pressed=false] { opacity: .55; text-decoration: line-through; }
@@ -57,7 +69,7 @@ button:focus-visible, input:focus-visible { outline: 2px solid var(--mark); }
 .filter input { flex: 1 1 220px; max-width: 420px; padding: 6px 10px; }
 .badge { border: 1px solid var(--line); border-radius: 4px; color: var(--soft); font-size: .8rem;
          margin-left: 8px; padding: 0 6px; }
-@media print { button.theme, .filter { display: none; } }
+@media print { button.theme, .filter, nav, a.skip { display: none; } }
 """
 
 STYLE = f"""

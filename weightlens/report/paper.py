@@ -13,7 +13,7 @@ from weightlens.report.legend import Look, ShownModel, look_of
 from weightlens.report.numbers import four_wide
 from weightlens.survey.result import OverlapReport
 
-_SETTINGS: Any = {
+SETTINGS: Any = {
     "font.size": 7,
     "axes.titlesize": 7,
     "axes.linewidth": 0.6,
@@ -22,7 +22,7 @@ _SETTINGS: Any = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
-_METADATA: dict[str, dict[str, Any]] = {
+METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
     ".png": {},
@@ -64,26 +64,26 @@ def write_overlap_figure(report: OverlapReport, file: Path) -> None:
     heights = [_height(model.grid) for model in models]
     if any(found for _, found in curves):
         heights.append(_CURVES_HEIGHT)
-    with pyplot.rc_context(_SETTINGS):
+    with pyplot.rc_context(SETTINGS):
         figure = pyplot.figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, model in zip(parts, models, strict=False):
             _draw_heatmaps(part, model)
         if len(heights) > len(models):
             _draw_curves(parts[-1], look, curves)
-        figure.savefig(file, dpi=300, metadata=_METADATA[suffix], facecolor="white")
+        figure.savefig(file, dpi=300, metadata=METADATA[suffix], facecolor="white")
         pyplot.close(figure)
 
 
 def check_figure(file: Path) -> str:
     """The suffix of a file that a figure can be written to. Raises InputError for another."""
     suffix = file.suffix.lower()
-    if suffix not in _METADATA:
-        raise InputError(f"{file}: a figure is written as {', '.join(_METADATA)}; name it so")
+    if suffix not in METADATA:
+        raise InputError(f"{file}: a figure is written as {', '.join(METADATA)}; name it so")
     return suffix
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name in which matplotlib sees no formula."""
     return name.replace("$", r"\$")
 
@@ -103,7 +103,7 @@ def _height(grid: Grid) -> float:
 
 
 def _draw_heatmaps(part: Any, model: ShownModel) -> None:
-    part.suptitle(f"{_plain(model.name)} ({model.record.kind})", fontsize=8, fontweight="bold")
+    part.suptitle(f"{plain(model.name)} ({model.record.kind})", fontsize=8, fontweight="bold")
     shape = (2, 1) if _stacked(model.grid) else (1, 2)
     axes = part.subplots(*shape).ravel()
     for side, one in zip(_SHOWN, axes, strict=True):
@@ -160,13 +160,13 @@ def _draw_curves(
         axes.set(xscale="log", yscale="log", xlabel="k / min(m, n)", title=f"{side} overlap")
         axes.tick_params(which="both", width=0.6, length=2)
     entries = [
-        Line2D([], [], color=look.colours[module], label=_plain(module))
+        Line2D([], [], color=look.colours[module], label=plain(module))
         for module in look.colours
         if module not in look.parts
     ]
     if look.several:
         entries += [
-            Line2D([], [], color=GREY, linestyle=_DASHES[model.dash], label=_plain(model.name))
+            Line2D([], [], color=GREY, linestyle=_DASHES[model.dash], label=plain(model.name))
             for model, _ in curves
         ]
     entries.append(Line2D([], [], color=GREY, linestyle=":", linewidth=0.7, label="chance"))

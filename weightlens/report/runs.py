@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from weightlens.survey.result import OverlapReport
 
 Report = OverlapReport | CompareReport | MergeReport | ExtractReport | EvalReport | Story
 
+_BEGINNING = 4096
+"""Bytes: a result names its schema first, so that of other JSON no more than this is read."""
+
 _KINDS: dict[str, type[Report]] = {
     "weightlens.overlap/1": OverlapReport,
     "weightlens.compare/1": CompareReport,
@@ -25,6 +29,7 @@ _KINDS: dict[str, type[Report]] = {
     "weightlens.eval/1": EvalReport,
     "weightlens.demo/1": Story,
 }
+_NAMES = frozenset(schema.partition("/")[0] for schema in _KINDS)
 
 _ASIDE = {"weightlens.plan/1", "weightlens.inspect/1", "weightlens.methods/1", "weightlens.cache/1",
           "weightlens.card/1"}  # fmt: skip
@@ -39,15 +44,28 @@ class Run:
     report: Report
 
     @property
+    def when(self) -> datetime:
+        """When it was written, by the clock of this machine."""
+        return datetime.fromtimestamp(self.file.stat().st_mtime)
+
+    @property
     def kind(self) -> str:
         """The command that made it: overlap, compare, merge, extract, eval or demo."""
         return self.report.schema_.removeprefix("weightlens.").partition("/")[0]
 
 
-def read_run(file: Path) -> Run | None:
-    """A JSON file of ours; None where it is another's.
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds. unreadable: a sentence for every result of ours that is damaged."""
 
-    Raises InputError for one of ours that cannot be read: damaged, or of another version.
+    runs: list[Run]
+    unreadable: list[str]
+
+
+def read_run(file: Path) -> Run | None:
+    """A JSON file of ours; None where it is another's, or no result (a plan, an inspection).
+
+    Raises InputError for a result that cannot be read: damaged, or of another version.
     """
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
@@ -56,12 +74,12 @@ def read_run(file: Path) -> Run | None:
     except ValueError:
         return None
     schema = held.get("schema") if isinstance(held, dict) else None
-    if not isinstance(schema, str) or not schema.startswith("weightlens."):
+    if not isinstance(schema, str) or schema.partition("/")[0] not in _NAMES:
         return None
     if schema in _ASIDE:
         return None
     if schema not in _KINDS:
-        raise InputError(f"{file}: {schema} is no result that can be shown")
+        raise InputError(f"{file}: {schema} is of another version of weightlens; write it again")
     try:
         return Run(file, _KINDS[schema].model_validate(held))
     except ValidationError as error:
@@ -71,32 +89,66 @@ def read_run(file: Path) -> Run | None:
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The results that files hold, and those directly in folders. Raises InputError where there is
-    nothing of ours."""
-    found = []
+    """The results that files hold, and those directly in folders; each once, in their order.
+
+    Raises InputError where there is nothing of ours.
+    """
+    found: dict[Path, Run] = {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: there is no such file or folder")
-        here = [run for file in _files(path) if (run := read_run(file)) is not None]
+        files = _results_in(path) if path.is_dir() else [path]
+        here = [run for file in files if (run := read_run(file)) is not None]
         if not here:
             raise InputError(
                 f"{path}: no result of weightlens; name a merge's folder, an --out of eval, "
                 "or a --json of overlap, compare or eval"
             )
-        found += here
-    return found
+        found |= {run.file.resolve(): run for run in here}
+    return list(found.values())
 
 
-def find_runs(folder: Path) -> Iterator[Run]:
-    """All results in a folder and below, those of hidden and unfinished folders aside."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.endswith((".partial", ".steps")):
-            continue
-        if path.is_dir():
-            yield from find_runs(path)
-        elif path.suffix == ".json" and (run := read_run(path)) is not None:
-            yield run
+def find_runs(folder: Path) -> Listing:
+    """All results in a folder and below, those of hidden and unfinished folders aside.
+
+    Raises InputError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder")
+    listing = Listing([], [])
+    for file in _below(folder):
+        try:
+            run = read_run(file)
+        except InputError as error:
+            listing.unreadable.append(str(error))
+        else:
+            listing.runs.extend([run] if run else [])
+    return listing
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.json")) if path.is_dir() else [path]
+def _below(folder: Path) -> Iterator[Path]:
+    yield from _results_in(folder)
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:  # of somebody else
+        return
+    for path in inside:
+        unfinished = path.name.endswith((".partial", ".steps"))
+        # a link could lead back to where it lies
+        if not (unfinished or path.name.startswith(".") or path.is_symlink()):
+            yield from _below(path)
+
+
+def _results_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.glob("*.json") if _names_schema(file))
+    except OSError:
+        return []
+
+
+def _names_schema(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return b'"weightlens.' in stream.read(_BEGINNING)
+    except OSError:
+        return False

@@ -85,7 +85,7 @@ function card(question, i, models) {
   if (['withheld', 'private'].includes(question.hidden)) {
     body.append(withheld(question.hidden, 'a harmful request', question.prompt));
   } else {
-    body.append(make('h4', {}, 'prompt'), said(question.prompt, file));
+    body.append(make('h3', {}, 'prompt'), said(question.prompt, file));
     if (question.hidden === 'folded' && whole(question.reference)) {
       const warning = 'Folded: the reference of a harmful request. Open to read it.';
       body.append(folded(warning, 'fold', () => [said(question.reference, file)]));
@@ -99,7 +99,7 @@ function card(question, i, models) {
   const beside = single && models.length === 2 ? 'answers beside' : 'answers';
   const shown = sets.map(([model, draws]) => draws.length === 1
     ? drawCard(question, draws[0], model, single) : strip(question, draws, model));
-  body.append(make('h4', {}, 'answers'), make('div', {class: beside}, ...shown));
+  body.append(make('h3', {}, 'answers'), make('div', {class: beside}, ...shown));
   return body;
 }
 function strip(question, draws, model) {

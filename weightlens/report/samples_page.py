@@ -4,8 +4,7 @@ Everything that a model said is embedded as JSON and shown as text. The page may
 and nothing else, and load nothing: its policy holds the hashes of the script and of the style.
 """
 
-import hashlib
-from base64 import b64encode
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from weightlens.evaluate.result import EvalReport
 from weightlens.record import write_whole
 from weightlens.report.answer_files import answer_files, degeneration_kinds
 from weightlens.report.eval_parts import described, drift_told, names_of, told
+from weightlens.report.page import SKIP, allowed
 from weightlens.report.page_style import STYLE
 from weightlens.report.samples_blocks import Samples
 from weightlens.report.samples_cards import CARDS
@@ -70,18 +70,13 @@ def write_samples_page(
     samples = Samples(
         report, answer_files(report, answers_folder), withheld=withheld, budget=budget
     )
-    blocks = "\n".join(
-        f"<script type='application/json' id='{name}'>{block}</script>"
-        for name, block in samples.blocks()
-    )
     body = "\n".join(
         (
             *_head(report, samples, withheld=withheld),
             scores_table(report, degeneration_kinds(report, answers_folder)),
             pairs_table(report),
             "<h2 id='samples-heading' tabindex='-1'>Samples</h2>",
-            _CONTROLS,
-            blocks,
+            viewer(samples),
         )
     )
     try:
@@ -90,25 +85,40 @@ def write_samples_page(
         raise OutputError(f"{file}: cannot be written ({error.strerror})") from error
 
 
+def viewer(samples: Samples) -> str:
+    """Menus, a list of questions, and the data that the script shows in it."""
+    blocks = "\n".join(
+        f"<script type='application/json' id='{name}'>{block}</script>"
+        for name, block in samples.blocks()
+    )
+    return f"{_CONTROLS}\n{blocks}"
+
+
+def viewer_notes(samples: Samples, *, withheld: bool) -> Iterator[str]:
+    """What a reader must know of the samples: which are not those that were scored, and what is
+    left out or cut."""
+    yield from samples.beyond()
+    if withheld:
+        yield (
+            "Left out here: answers to harmful requests that were not refused, answers that a "
+            "judge found unsafe, those requests, and the thinking about them. Their hashes stand "
+            "in their place."
+        )
+    if samples.limit is not None:
+        yield (
+            f"Texts of more than {samples.limit:,} characters are shown by their beginning and "
+            "end, and searched there; the files of answers hold all of them."
+        )
+
+
 def _head(report: EvalReport, samples: Samples, *, withheld: bool) -> list[str]:
     lines = [
         "<h1>What the models answered</h1>",
         f"<p class='lead'>{escape(described(report))}; % with 95 % intervals. weightlens "
         f"{escape(report.weightlens)}.</p>",
     ]
-    notes = (*drift_told(report), *told(report), *samples.beyond())
-    lines += [f"<p class='note'>{escape(n)}</p>" for n in notes]
-    if withheld:
-        lines.append(
-            "<p class='note'>Left out here: answers to harmful requests that were not refused, "
-            "answers that a judge found unsafe, those requests, and the thinking about them. Their "
-            "hashes stand in their place.</p>"
-        )
-    if samples.limit is not None:
-        lines.append(
-            f"<p class='note'>Texts of more than {samples.limit:,} characters are shown by their "
-            "beginning and end, and searched there; the files of answers hold all of them.</p>"
-        )
+    notes = (*drift_told(report), *told(report), *viewer_notes(samples, withheld=withheld))
+    lines += [f"<p class='note'>{escape(note)}</p>" for note in notes]
     full = [(name, short) for name, short in names_of(report).items() if name != short]
     if full and not withheld:
         names = "".join(f"<li>{escape(short)}: {escape(name)}</li>" for name, short in full)
@@ -118,8 +128,8 @@ def _head(report: EvalReport, samples: Samples, *, withheld: bool) -> list[str]:
 
 def _page(title: str, body: str) -> str:
     policy = (
-        f"default-src 'none'; img-src data:; script-src {_allowed(_SCRIPT)}; "
-        f"style-src {_allowed(_STYLE)}; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; img-src data:; script-src {allowed(_SCRIPT)}; "
+        f"style-src {allowed(_STYLE)}; base-uri 'none'; form-action 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
     return (
@@ -128,11 +138,7 @@ def _page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<link rel='icon' href='data:,'>\n"
         f"<style>{_STYLE}</style></head>\n"
-        f"<body>\n<button class='theme' type='button'>Dark theme</button>\n{body}\n"
+        f"<body>\n{SKIP}\n<button class='theme' type='button'>Dark theme</button>\n"
+        f"<main id='main' tabindex='-1'>\n{body}\n</main>\n"
         f"<script>{_SCRIPT}</script>\n</body></html>\n"
     )
-
-
-def _allowed(text: str) -> str:
-    digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"

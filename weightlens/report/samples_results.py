@@ -54,8 +54,11 @@ def _cell(part: Part, result: TaskResult | None, kinds: Kinds, model: str) -> st
     return value + "".join(f"<br><small>{escape(line)}</small>" for line in lines)
 
 
-def pairs_table(report: EvalReport) -> str:
-    """A row for every two models and part of a task; empty where nothing was compared."""
+def pairs_table(report: EvalReport, *, linked: bool = True) -> str:
+    """A row for every two models and part of a task; empty where nothing was compared.
+
+    linked: whether the page shows the samples too, which buttons then lead to.
+    """
     if not report.pairs:
         return ""
     adjusted = any(pair.p_adjusted is not None for pair in report.pairs)
@@ -63,16 +66,19 @@ def pairs_table(report: EvalReport) -> str:
     words = ("model", "against", "task", "difference")
     head = "".join(f"<th scope='col' class='left'>{name}</th>" for name in words)
     head += "".join(f"<th scope='col'>{name}</th>" for name in (of_p, "lower", "higher"))
-    rows = "".join(f"<tr>{''.join(_pair(report, pair, of_p))}</tr>" for pair in report.pairs)
+    rows = "".join(
+        f"<tr>{''.join(_pair(report, pair, of_p, linked))}</tr>" for pair in report.pairs
+    )
+    click = "; click to read them" if linked else ""
     return (
         "<div class='scroll' tabindex='0' role='region' aria-label='differences'>"
         f"<table class='pairs'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         "<p class='note'>Paired by question. Lower and higher: questions on which the model scores "
-        "lower, or higher, than the one that it is compared with; click to read them.</p>"
+        f"lower, or higher, than the one that it is compared with{click}.</p>"
     )
 
 
-def _pair(report: EvalReport, pair: PairResult, of_p: str) -> Iterator[str]:
+def _pair(report: EvalReport, pair: PairResult, of_p: str, linked: bool) -> Iterator[str]:
     names, parts = names_of(report), compared_parts(report)
     part = parts.get((pair.task, pair.group))
     metric, label = (part.metric, part.label) if part else ("", pair.task)
@@ -86,7 +92,8 @@ def _pair(report: EvalReport, pair: PairResult, of_p: str) -> Iterator[str]:
     better = ("a", "b") if part is None or part.higher_is_better else ("b", "a")
     for name, count, show in zip(("lower", "higher"), (pair.a_only, pair.b_only), better,
                                  strict=True):  # fmt: skip
-        yield f"<td data-name='{name}'>{_flips(count, pair, (a, b), show)}</td>"
+        shown = _flips(count, pair, (a, b), show) if linked else str(count)
+        yield f"<td data-name='{name}'>{shown}</td>"
 
 
 def _flips(count: int, pair: PairResult, models: Sequence[str], better: str) -> str:

@@ -65,7 +65,7 @@ summary .snippet { flex: 1 1 200px; min-width: 0; overflow: hidden; white-space:
 .chip.good { color: var(--good); border-color: var(--good); }
 .chip.bad { color: var(--bad); border-color: var(--bad); }
 .chip.warn { color: var(--warn); border-color: var(--warn); }
-h4 { font-size: .8rem; font-weight: 600; color: var(--soft); margin: 12px 0 3px; }
+.question h3 { font-size: .8rem; font-weight: 600; color: var(--soft); margin: 12px 0 3px; }
 pre.said { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; max-height: 26rem;
   overflow: auto; font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre.said .cut { display: block; margin: 6px 0; padding: 3px 8px; color: var(--warn);

@@ -51,7 +51,8 @@ def story_tables(story: Story, out: Path) -> list[RenderableType]:
             style={"written": "bold", "control": "dim"}.get(row.kind, ""),
         )
     lines = [f"· {sentence}" for sentence in findings(story)]
-    return [table, *lines, f"{story.seconds:.0f} s. Page: {out / 'demo.html'}"]
+    pages = f"Page: {out / 'demo.html'}; report of the written merge: {out / 'report.html'}"
+    return [table, *lines, f"{story.seconds:.0f} s. {pages}"]
 
 
 def _score(result: TaskResult) -> str:
