@@ -136,3 +136,21 @@ def test_an_adapters_layer_beside_another_layer_of_the_base_is_a_whole_delta(
         run_merge(tmp_path / "recipe.yaml", tmp_path / "out", overwrite=True)
         merged.append(load_file(tmp_path / "out" / "model.safetensors"))
     assert all(torch.allclose(t, merged[1][name], atol=1e-6) for name, t in merged[0].items())
+
+
+def test_an_adapter_beside_the_base_of_a_slice_is_a_whole_delta(
+    folders: Folders, tmp_path: Path
+) -> None:
+    """w_0 + ½ (w_b + sBA − w_0), where w_0 is the slice's base and w_b the recipe's."""
+    (tmp_path / "recipe.yaml").write_text(
+        f"merge_method: task_arithmetic\nbase_model: {folders.base}\nslices:\n"
+        f"- base_model: {folders.full}\n  sources:\n"
+        f"  - {{model: {folders.full}, layer_range: [0, 2]}}\n"
+        f"  - {{model: {folders.adapter}, layer_range: [0, 2], parameters: {{weight: 0.5}}}}\n"
+    )
+    run_merge(tmp_path / "recipe.yaml", tmp_path / "out")
+    found, adapter = load_file(tmp_path / "out" / "model.safetensors"), Adapter(folders.adapter)
+    below, base = llama_tensors(0), load_file(folders.full / "model.safetensors")
+    for name in adapter.names:
+        expected = (base[name] + below[name] + adapter.factored(name).dense()) / 2
+        assert torch.allclose(found[name], expected, atol=1e-6)

@@ -197,10 +197,12 @@ def _deltas(job: Job, tensor: Streamed) -> Iterator[tuple[int, Float[Tensor, "bl
 
 def _delta(source: Input, job: Job, base: Float[Tensor, "m n"]) -> Delta:
     assert job.base is not None
-    # beside another layer of the base, factors are not all of the delta
-    if source.info.shape != job.info.shape or source.name != job.base.name:
+    model, below = source.source.model, job.base.source.weights
+    # beside another layer, or the base of one slice, factors are not all of the delta
+    other = model.weights is None and source.source.weights is not below
+    if source.info.shape != job.info.shape or source.name != job.base.name or other:
         return Dense(whole(source, job) - base)
-    found = source.source.model.delta(source.name, job.base.source.weights, base)
+    found = model.delta(source.name, below, base)
     return found if found is not None else Dense(torch.zeros_like(base))
 
 
