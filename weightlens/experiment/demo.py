@@ -23,6 +23,8 @@ from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
 from weightlens.merge.record import StripSummary, summarise_strips
 from weightlens.merge.work import single_threaded
+from weightlens.report.card import write_card
+from weightlens.report.licences import Licence
 from weightlens.report.report_page import write_report_page
 from weightlens.report.runs import read_runs
 from weightlens.report.static import write_story_figure
@@ -51,6 +53,8 @@ Progress = Callable[[str, int, int], None]
 
 _STEPS = 14
 _EXACT = Loading(dtype="float32")
+_LICENCE = Licence("apache-2.0")
+"""Of the embedded models, which have no cards of their own."""
 
 
 def run_demo(
@@ -76,6 +80,7 @@ def run_demo(
     write_story_figure(story, out / "demo.svg")
     results = [out / name for name in ("merged", "evaluation", "overlap.json")]
     write_report_page(subject_of(read_runs(results)), out / "report.html")
+    write_card(out / "merged", results=results[1:], licence=_LICENCE, title=story.chosen)
     progress("done", _STEPS, _STEPS)
     return story
 
