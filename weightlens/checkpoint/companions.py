@@ -80,11 +80,12 @@ def content_hash(folder: Path, check: Callable[[], None] = lambda: None) -> str:
     import xxhash
 
     digest = xxhash.xxh3_128()
+    # what fits the cache of one processor core is hashed from there
+    chunk = memoryview(bytearray(1 << 18))
     for file in hashed_files(folder):
         digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            # what fits the cache of one processor core is hashed from there
-            while chunk := stream.read(1 << 18):
+        with file.open("rb", buffering=0) as stream:
+            while count := stream.readinto(chunk):
                 check()
-                digest.update(chunk)
+                digest.update(chunk[:count])
     return digest.hexdigest()

@@ -68,6 +68,10 @@ class Weights(ABC):
         raises like `read`."""
         return self.checked(name, self.stored_block(name, start, stop))
 
+    def read_again(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
+        """What `read_block` has given before, which need not look for NaN and Inf a second time."""
+        return self.read_block(name, start, stop)
+
     def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
         """What `read` makes of a tensor as stored: the very tensor where that is float32."""
         if not stored.is_floating_point():
@@ -80,7 +84,7 @@ class Weights(ABC):
                 f"{self.label}: {name} is {stored.dtype} and means nothing without its scales; "
                 "dequantise the checkpoint first"
             )
-        tensor = (stored if self.read_as is None else stored.to(self.read_as)).float()
+        tensor = self._as_read(stored)
         if not all_finite(tensor):
             if all_finite(stored):
                 raise NonFiniteTensor(
@@ -90,6 +94,9 @@ class Weights(ABC):
             kind = "NaN" if torch.isnan(tensor).any() else "Inf"
             raise NonFiniteTensor(f"{self.label}: {name} holds {kind}; a merge would spread it")
         return tensor
+
+    def _as_read(self, stored: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return (stored if self.read_as is None else stored.to(self.read_as)).float()
 
     def _own_name(self, name: str) -> str:
         """The name under which a tensor is stored here: its own, or that of its tied partner."""
@@ -172,6 +179,10 @@ class StoredWeights(Weights):
     def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
         """Entries start … stop of `read`, without reading the others."""
         return self.checked(name, self._exact_block(name, start, stop))
+
+    def read_again(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
+        """The same, unchecked."""
+        return self._as_read(self._exact_block(name, start, stop))
 
     def _exact(self, name: str) -> Shaped[Tensor, "..."]:
         own = self._own_name(name)

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from weightlens.merge.method import Finite, OnDeltas, PerSource, Share, Weight, weighted_sum
-from weightlens.merge.streaming import Block, Streamed, total
+from weightlens.merge.streaming import Block, Streamed, size
 
 Trim = Callable[[Block], Sequence[Float[Tensor, "block"]]]
 """The deltas of a block with 0 for the entries that go."""
@@ -77,8 +77,8 @@ class Sparse(OnDeltas):
         for block in tensor.blocks(self.width(tensor.shape)):
             for i, (delta, trimmed) in enumerate(zip(block.sources, trim(block), strict=True)):
                 if self.density[i] < 1:
-                    before[i] += total(delta.abs())
-                    after[i] += total(trimmed.abs())
+                    before[i] += size(delta)
+                    after[i] += size(trimmed)
         return Trimming(trim, tuple(map(_matching, before, after)))
 
     def combine(self, block: Block, gathered: Trimming) -> Float[Tensor, "block"]:
