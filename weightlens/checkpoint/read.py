@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.config import block_size, read_config
+from weightlens.checkpoint.digests import Piece, ReadDigests
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
 from weightlens.checkpoint.orientation import transposed_names
 from weightlens.checkpoint.scaled import (
@@ -42,6 +43,8 @@ class Weights(ABC):
     and `stored` gives it in bfloat16: the rounding of that type is not the checkpoint's."""
     config: Mapping[str, Any] = MappingProxyType({})
     """What config.json says; empty for a state dict."""
+    digests: ReadDigests | None = None
+    """Where what is read from files is hashed on the way."""
 
     @property
     @abstractmethod
@@ -241,6 +244,8 @@ class FolderWeights(StoredWeights):
                 done += count
         finally:
             os.close(file)
+        if self.digests is not None:
+            self.digests.see(Piece(at.file, at.offset, at.info.nbytes), start * size, view)
         return raw.view(at.info.dtype)
 
 

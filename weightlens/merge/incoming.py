@@ -36,9 +36,7 @@ class Incoming(Streamed):
             sources = [source.sub_(base) for source in sources]
         return Block(start, base, tuple(sources))
 
-    def _read(
-        self, source: Input, start: int, stop: int, again: bool
-    ) -> Float[Tensor, "block"]:
+    def _read(self, source: Input, start: int, stop: int, again: bool) -> Float[Tensor, "block"]:
         own, weights = source.info.entries, source.source.weights
         if stop <= own and again:
             return weights.read_again(source.name, start, stop)

@@ -1,8 +1,8 @@
 """Memory that is given back to the system between two blocks has to be cleared when it returns.
 
-glibc hands back whatever lies free above 128 kB at the end of a thread's memory, and takes it anew
-for the next block, page by page: a fifth of the time of a linear merge. Blocks are small and few, so
-it may as well keep them.
+glibc hands back what lies free at the end of a thread's memory, and takes it anew for the next
+block, page by page: a fifth of the time of a linear merge. Blocks are small and few, so it may as
+well keep them.
 """
 
 import ctypes
