@@ -140,9 +140,8 @@ def compare(bench: Bench, methods: Sequence[str], peer: bool) -> None:
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def curve(folder: Path, threads: int) -> None:
+def curve(folder: Path, threads: int, methods: Sequence[str]) -> None:
     """Prints weightlens's peak memory over models of growing size."""
-    methods = ("linear", "ties", "della", "slerp")
     table("parameters", *(f"{method} MB" for method in methods))
     sizes = {"0.1b": 12, "qwen2.5-0.5b": 24, "qwen2.5-1.5b": 28, "3b": 36}
     for name in sizes:
@@ -214,7 +213,7 @@ def main() -> None:
     if arguments.strip:
         strip(folder, MODELS[arguments.model], arguments.threads)
     elif arguments.curve:
-        curve(folder, arguments.threads)
+        curve(folder, arguments.threads, arguments.methods.split(","))
     else:
         entries = prepared(folder, MODELS[arguments.model])
         print(f"{arguments.model}: {entries / 1e9:.2f} B parameters x 3 models, bfloat16\n")

@@ -1,7 +1,9 @@
 """Shapes of known models, and checkpoints of random weights in them."""
 
 import json
+import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -62,6 +64,8 @@ MODELS = {
 }
 
 
+_POOL = (1 << 24) + 1
+"""Normal numbers that are drawn; a larger tensor repeats them, at no period of its columns."""
 SHARD = 2_000_000_000
 """Bytes of a file of a checkpoint."""
 
@@ -76,11 +80,9 @@ def write_checkpoint(folder: Path, shape: Shape, seed: int, like: int | None = N
     shards: list[dict[str, torch.Tensor]] = [{}]
     held = entries = 0
     for i, (name, size) in enumerate(shape.tensors().items()):
-        generator = torch.Generator().manual_seed((seed if like is None else like) * 100_000 + i)
-        tensor = torch.randn(size, generator=generator) * 0.02
+        tensor = _normal(size, (seed if like is None else like) * 100_000 + i) * 0.02
         if like is not None:
-            generator.manual_seed(seed * 100_000 + i)
-            tensor += torch.randn(size, generator=generator) * 0.001
+            tensor += _normal(size, seed * 100_000 + i) * 0.001
         tensor = tensor.bfloat16()
         if held and held + tensor.nbytes > SHARD:
             shards.append({})
@@ -96,3 +98,17 @@ def write_checkpoint(folder: Path, shape: Shape, seed: int, like: int | None = N
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps(shape.config()))
     return entries
+
+
+def _normal(size: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Normal numbers out of the pool, from a place on that follows from the seed."""
+    start = int(torch.randint(_POOL, (), generator=torch.Generator().manual_seed(seed)))
+    entries = math.prod(size)
+    pool = _pool()
+    rounds = -(-(start + entries) // _POOL)
+    return pool.repeat(rounds)[start : start + entries].view(size)
+
+
+@cache
+def _pool() -> torch.Tensor:
+    return torch.randn(_POOL, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ from checkpoints import Folders, llama_tensors, write_adapter, write_model
 from safetensors.torch import load_file
 
 from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.delta import Factored
 from weightlens.errors import OutputError
 from weightlens.merge.engine import run_merge

@@ -236,6 +236,22 @@ def test_a_disk_without_room_is_said_before_anything_is_made(
     assert not (models / "new").exists()
 
 
+def test_a_place_that_is_read_only_is_said_before_anything_is_made(models: Path) -> None:
+    recipe, place = written(models), models / "place"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here ({error})")
+    try:
+        for attempt in (plan_merge, run_merge):
+            with pytest.raises(OutputError, match=r"place/new/out: .*place is read-only; choose"):
+                attempt(recipe, place / "new" / "out")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 def test_room_is_asked_for_every_step_before_the_first(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from worded import tensors_of
 from weightlens.errors import NonFiniteTensor
 from weightlens.merge import running
 from weightlens.merge.engine import run_merge
-from weightlens.merge.work import Beside, Stopped, Workers, single_threaded
+from weightlens.merge.work import Stopped, Workers, single_threaded
 
 METHODS = {
     "ties": "density: 0.4, weight: 0.7",
@@ -113,36 +113,6 @@ def test_torch_has_one_thread_in_there_and_as_many_as_before_afterwards() -> Non
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-
-
-def test_what_is_computed_beside_is_there_when_asked_for() -> None:
-    with Beside(lambda check: 7) as found:
-        assert found.result() == 7
-
-
-def test_what_is_computed_beside_ends_when_the_rest_has_failed() -> None:
-    seen: list[str] = []
-
-    def compute(check: Callable[[], None]) -> None:
-        try:
-            while True:
-                check()
-                time.sleep(0.001)
-        except Stopped:
-            seen.append("stopped")
-            raise
-
-    with pytest.raises(ZeroDivisionError), Beside(compute):
-        raise ZeroDivisionError
-    assert seen == ["stopped"]
-
-
-def test_what_fails_beside_is_raised_where_it_is_asked_for() -> None:
-    def compute(_: Callable[[], None]) -> None:
-        raise OSError("gone")
-
-    with pytest.raises(OSError, match="gone"), Beside(compute) as found:
-        found.result()
 
 
 @pytest.fixture

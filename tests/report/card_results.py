@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evaluated import REFUSALS, pair, report, result
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.evaluate.result import EvalReport, ModelResult
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from samples import model
 from samples import report as overlap_report
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.evaluate.result import EvalReport, ModelResult
 from weightlens.merge.record import (
     MatrixRecord,

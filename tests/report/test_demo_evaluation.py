@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evaluated import draw
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.evaluate.builtin import REASONING
 from weightlens.evaluate.scored import Scored
 from weightlens.experiment.demo_evaluation import write_evaluation

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 import weightlens
 from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.checkpoint.model import open_model, open_weights
 from weightlens.checkpoint.read import FolderWeights
 from weightlens.survey.inspect import inspect_model

@@ -6,12 +6,8 @@ They do not depend on how tensors are spread over shards, nor on what else stand
 from collections.abc import Callable
 from pathlib import Path
 
-import xxhash
-
-from weightlens.checkpoint.header import Entry, scan_folder
-
-_READ_BYTES = 1 << 18
-"""What fits the cache of one processor core is summed from there."""
+from weightlens.checkpoint.digests import Piece, piece_digest
+from weightlens.checkpoint.header import scan_folder
 
 
 def checksums_of(
@@ -25,18 +21,7 @@ def checksums_of(
     entries = scan_folder(folder)
     total, done, found = sum(entry.nbytes for entry in entries.values()), 0, {}
     for name, entry in entries.items():
-        found[name] = _checksum(entry)
+        found[name] = piece_digest(Piece(entry.file, entry.offset, entry.nbytes)).hex()
         done += entry.nbytes
         progress(done, total, name)
     return found
-
-
-def _checksum(entry: Entry) -> str:
-    digest = xxhash.xxh3_128()
-    with entry.file.open("rb", buffering=0) as stream:
-        stream.seek(entry.offset)
-        left = entry.nbytes
-        while left and (chunk := stream.read(min(left, _READ_BYTES))):
-            digest.update(chunk)
-            left -= len(chunk)
-    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,6 @@ from weightlens.checkpoint.config import (
     with_changes,
     without_quantisation,
 )
-from weightlens.checkpoint.weight_files import hashed_files
 
 _KEPT = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
 _LEFT_OUT = ("adapter_config.json", "weightlens.json", "trainer_state.json", "README",
@@ -72,19 +71,3 @@ def copy_companions(
     if written != config:
         text = json.dumps(written, indent=2) + "\n"
         (out / CONFIG_FILE).write_text(text, encoding="utf-8")
-
-
-def content_hash(folder: Path, check: Callable[[], None] = lambda: None) -> str:
-    """xxh3-128 over names and bytes of a folder's safetensors files, or of its pickles where the
-    weights are read from those, in order of their names."""
-    import xxhash
-
-    digest = xxhash.xxh3_128()
-    for file in hashed_files(folder):
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            # what fits the cache of one processor core is hashed from there
-            while chunk := stream.read(1 << 18):
-                check()
-                digest.update(chunk)
-    return digest.hexdigest()

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.config import block_size, read_config
+from weightlens.checkpoint.digests import Piece, ReadDigests
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
 from weightlens.checkpoint.names import tied_to, with_prefix
 from weightlens.checkpoint.orientation import transposed_names
@@ -40,6 +41,8 @@ class Weights(ABC):
     and `stored` gives it in bfloat16: the rounding of that type is not the checkpoint's."""
     config: Mapping[str, Any] = MappingProxyType({})
     """What config.json says; empty for a state dict."""
+    digests: ReadDigests | None = None
+    """Where what is read from files is hashed on the way."""
 
     @property
     @abstractmethod
@@ -66,6 +69,10 @@ class Weights(ABC):
         raises like `read`."""
         return self.checked(name, self.stored_block(name, start, stop))
 
+    def read_again(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
+        """What `read_block` has given before, which need not look for NaN and Inf a second time."""
+        return self.read_block(name, start, stop)
+
     def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
         """What `read` makes of a tensor as stored: the very tensor where that is float32."""
         if not stored.is_floating_point():
@@ -78,7 +85,7 @@ class Weights(ABC):
                 f"{self.label}: {name} is {stored.dtype} and means nothing without its scales; "
                 "dequantise the checkpoint first"
             )
-        tensor = (stored if self.read_as is None else stored.to(self.read_as)).float()
+        tensor = self._as_read(stored)
         if not all_finite(tensor):
             if all_finite(stored):
                 raise NonFiniteTensor(
@@ -88,6 +95,9 @@ class Weights(ABC):
             kind = "NaN" if torch.isnan(tensor).any() else "Inf"
             raise NonFiniteTensor(f"{self.label}: {name} holds {kind}; a merge would spread it")
         return tensor
+
+    def _as_read(self, stored: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return (stored if self.read_as is None else stored.to(self.read_as)).float()
 
     def _own_name(self, name: str) -> str:
         """The name under which a tensor is stored here: its own, or that of its tied partner."""
@@ -171,6 +181,10 @@ class StoredWeights(Weights):
         """Entries start … stop of `read`, without reading the others."""
         return self.checked(name, self._exact_block(name, start, stop))
 
+    def read_again(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
+        """The same, unchecked."""
+        return self._as_read(self._exact_block(name, start, stop))
+
     def _exact(self, name: str) -> Shaped[Tensor, "..."]:
         own = self._own_name(name)
         if own not in self.scaled:
@@ -229,6 +243,8 @@ class FolderWeights(StoredWeights):
                 done += count
         finally:
             os.close(file)
+        if self.digests is not None:
+            self.digests.see(Piece(at.file, at.offset, at.info.nbytes), start * size, view)
         return raw.view(at.info.dtype)
 
 

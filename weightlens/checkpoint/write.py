@@ -7,6 +7,7 @@ killed is gone on with by the next one.
 """
 
 import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -225,7 +226,8 @@ class CheckpointWriter:
 
 
 def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) -> None:
-    """Raises OutputError unless OUT is new, an empty folder, or an earlier merge to be replaced.
+    """Raises OutputError unless OUT is new, an empty folder, or an earlier merge to be replaced, in
+    a place that can be written to.
 
     sources: folders that are read; replacing one of them is refused.
     """
@@ -236,6 +238,9 @@ def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) ->
         if place.exists() and not place.is_dir():
             raise OutputError(f"{out}: exists and is a file")
         occupied = place.exists() and any(place.iterdir())
+        home = next(parent for parent in place.parents if parent.exists())
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise OutputError(f"{out}: {home} is read-only; choose another folder")
     except OSError as error:
         raise OutputError(f"{out}: cannot be used ({error.strerror})") from error
     if not occupied:

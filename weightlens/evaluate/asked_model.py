@@ -8,7 +8,8 @@ from pathlib import Path
 
 from xxhash import xxh3_64
 
-from weightlens.checkpoint.companions import companions, content_hash
+from weightlens.checkpoint.companions import companions
+from weightlens.checkpoint.digests import content_hash
 from weightlens.evaluate.asking import Asked, Speaker
 from weightlens.evaluate.chat import Chat, Loading, load_chat, placed_on, precision
 from weightlens.evaluate.chosen import Chosen

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.evaluate.result import AnswersFile, EvalReport, ModelResult
 from weightlens.evaluate.run import write_report
 from weightlens.evaluate.scored import Scored, compare_with_first

@@ -1,7 +1,7 @@
 """The engine: carries out a recipe, tensor by tensor, into a folder or into a state dict."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import NOTHING_READ, Piece, ReadDigests, content_hash
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
 from weightlens.factors import FactorCache
 from weightlens.merge.adapter_output import merge_adapters
@@ -25,7 +25,6 @@ from weightlens.merge.provenance import source_record
 from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress, Run
-from weightlens.merge.work import Beside
 from weightlens.version import VERSION
 
 
@@ -200,23 +199,24 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
         return _run_adapter(ready, plan, out, options)
     run = Run(plan, options.seed, cache=options.cache, workers=options.workers)
     key = plan_hash(plan, list(located.models.values()), seed=options.seed)
-    with (
-        CheckpointWriter(
-            out,
-            plan.infos,
-            overwrite=options.overwrite,
-            plan=key,
-            fresh=options.fresh,
-            sync=options.sync,
-        ) as writer,
-        Beside(lambda check: _records(located, check)) as records,
-    ):
+    digests = ReadDigests()
+    for source in plan.sources.values():
+        source.weights.digests = digests
+    with CheckpointWriter(
+        out,
+        plan.infos,
+        overwrite=options.overwrite,
+        plan=key,
+        fresh=options.fresh,
+        sync=options.sync,
+    ) as writer:
         run.write(writer, options.progress)
         if options.verify:
             writer.verify()
         ready.copy_beside(plan, writer.folder)
+        records = _records(located, digests.known)
         report = _report(
-            ready, options, key, records.result(), tensors=len(plan.jobs), size=plan.bytes_written
+            ready, options, key, records, tensors=len(plan.jobs), size=plan.bytes_written
         )
         measured = {"matrices": run.records, "checksums": writer.checksums}
         report = report.model_copy(update=measured)
@@ -229,7 +229,7 @@ def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> Me
     key = plan_hash(plan, list(located.models.values()), seed=options.seed)
 
     def written(tensors: int, size: int) -> MergeReport:
-        records = _records(located, lambda: None)
+        records = _records(located)
         return _report(ready, options, key, records, tensors=tensors, size=size)
 
     return merge_adapters(
@@ -247,7 +247,7 @@ def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> Me
 
 def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
     def written(tensors: int, size: int) -> MergeReport:
-        records = _records(ready.located, lambda: None)
+        records = _records(ready.located)
         return _report(ready, options, None, records, tensors=tensors, size=size)
 
     return run_bridged(ready, out, seed=options.seed, progress=options.progress, report=written)
@@ -281,8 +281,10 @@ def _report(
     )
 
 
-def _records(located: Located, check: Callable[[], None]) -> dict[str, SourceRecord]:
-    """Of every model, with the hashes of its files, each of which is read once."""
+def _records(
+    located: Located, known: Mapping[Piece, bytes] = NOTHING_READ
+) -> dict[str, SourceRecord]:
+    """Of every model, with the hashes of its files. known: of what the merge has read."""
     folders = dict.fromkeys(located.folders)
-    hashes = {folder: content_hash(folder, check) for folder in folders}
+    hashes = {folder: content_hash(folder, known) for folder in folders}
     return {name: source_record(at, hashes.__getitem__) for name, at in located.models.items()}

@@ -9,12 +9,14 @@ from weightlens.merge.streaming import Block, Key, Streamed
 
 
 class Incoming(Streamed):
-    """Blocks read from files as they are asked for; nothing is kept."""
+    """Blocks read from files as they are asked for; nothing is kept. What one pass has found to be
+    finite, the next does not check again."""
 
     def __init__(self, job: Job, seed: int) -> None:
         """seed: for the method's random draws."""
         self.shape, self.key = job.info.shape, Key(seed, job.name)
         self._job = job
+        self._checked = 0
         self._on_deltas = job.method.space(job.base is not None) == "deltas"
 
     @property
@@ -25,21 +27,26 @@ class Incoming(Streamed):
     def block(self, start: int, stop: int) -> Block:
         """Entries start … stop: weights or deltas in float32. Raises NonFiniteTensor."""
         job = self._job
-        base = None if job.base is None else self._read(job.base, start, stop)
-        sources = [self._read(source, start, stop) for source in job.inputs]
+        again = stop <= self._checked
+        base = None if job.base is None else self._read(job.base, start, stop, again)
+        sources = [self._read(source, start, stop, again) for source in job.inputs]
+        if start <= self._checked:
+            self._checked = max(stop, self._checked)
         if self._on_deltas and base is not None:
             sources = [source.sub_(base) for source in sources]
         return Block(start, base, tuple(sources))
 
-    def _read(self, source: Input, start: int, stop: int) -> Float[Tensor, "block"]:
-        own = source.info.entries
+    def _read(self, source: Input, start: int, stop: int, again: bool) -> Float[Tensor, "block"]:
+        own, weights = source.info.entries, source.source.weights
+        if stop <= own and again:
+            return weights.read_again(source.name, start, stop)
         if stop <= own:
-            return source.source.weights.read_block(source.name, start, stop)
+            return weights.read_block(source.name, start, stop)
         there = self._job.fallback
         if start >= own:
             return there.source.weights.read_block(there.name, start, stop)
         return torch.cat([
-            source.source.weights.read_block(source.name, start, own),
+            weights.read_block(source.name, start, own),
             there.source.weights.read_block(there.name, own, stop),
         ])  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.hub import Resolved
 from weightlens.merge.record import SourceRecord
 

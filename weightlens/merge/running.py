@@ -15,6 +15,7 @@ from weightlens.factors import FactorCache
 from weightlens.merge.incoming import Incoming, whole
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
+from weightlens.merge.memory import keep_freed_blocks
 from weightlens.merge.plan import Plan
 from weightlens.merge.record import MatrixRecord
 from weightlens.merge.streaming import CHUNK, Held, Key, Streamed
@@ -41,6 +42,7 @@ class Run:
         """seed: of random draws and subspaces; cache: for the base's factorisations."""
         self.plan, self.seed, self.cache = plan, seed, cache
         self.workers = Workers(workers)
+        keep_freed_blocks()
         self._records: dict[str, list[MatrixRecord]] = {}
 
     @property

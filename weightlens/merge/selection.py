@@ -173,8 +173,9 @@ class _Search:
             return
         not_above = values <= self._high
         self._above += len(values) - int(np.count_nonzero(not_above))
-        # few of the block, as a rule: what follows takes next to nothing
-        near = values[not_above & (values >= self._low)]
+        # few of the block, as a rule: what follows takes next to nothing. Positions, since numpy
+        # takes those out in half the time that it needs for a mask
+        near = values[np.flatnonzero(not_above & (values >= self._low))]
         below = near < self._high
         self._at_high.append(len(near) - int(np.count_nonzero(below)))
         # where both ends are one value, its entries count as those at the upper end

@@ -21,12 +21,12 @@ from functools import reduce
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
 from weightlens.merge.method import Finite, OnDeltas, PerSource, Share, Weight, weighted_sum
-from weightlens.merge.streaming import Block, Streamed, total
+from weightlens.merge.streaming import Block, Streamed, size
 
 Trim = Callable[[Block], Sequence[Float[Tensor, "block"]]]
 """The deltas of a block with 0 for the entries that go."""
@@ -36,8 +36,8 @@ Density = Annotated[tuple[Share, ...], PerSource(default=1.0)]
 _TINY = 1e-7
 """Norms below are not matched: the quotient would be noise (mergekit's value)."""
 
-_SIGN, _ONE = -(1 << 31), 0x3F800000
-"""Bits of float32: the sign, and the number 1."""
+_SIGN = -(1 << 31)
+"""The bit of float32 that is the sign."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Sparse(OnDeltas):
         for block in tensor.blocks(self.width(tensor.shape)):
             for i, (delta, trimmed) in enumerate(zip(block.sources, trim(block), strict=True)):
                 if self.density[i] < 1:
-                    before[i] += total(delta.abs())
-                    after[i] += total(trimmed.abs())
+                    before[i] += size(delta)
+                    after[i] += size(trimmed)
         return Trimming(trim, tuple(map(_matching, before, after)))
 
     def combine(self, block: Block, gathered: Trimming) -> Float[Tensor, "block"]:
@@ -96,11 +96,12 @@ class Sparse(OnDeltas):
         return summed.div_(divisor) if self.normalize and abs(divisor) >= 1e-8 else summed
 
     def _elected(self, deltas: Sequence[Float[Tensor, "block"]]) -> Float[Tensor, "block"]:
-        weighted = [d * w if w != 1 else d for d, w in zip(deltas, self.weight, strict=True)]
-        sign = elected_sign(weighted)
-        # what agrees is positive once turned by the sign; turning back is exact
-        agreeing = [(delta * sign).clamp_(min=0) for delta in weighted]
-        result = reduce(torch.add, agreeing) * sign
+        # in memory of their own, where all that follows happens: that is twice as fast
+        agreeing = [delta * weight for delta, weight in zip(deltas, self.weight, strict=True)]
+        elected = sign_bits(agreeing)
+        for delta in agreeing:  # what agrees is positive once turned; turning back is exact
+            turn(delta, elected).clamp_(min=0)
+        result = turn(reduce(Tensor.add_, agreeing[1:], agreeing[0].clone()), elected)
         if not self.normalize:
             return result
         divisor = weighted_sum([delta.sign_() for delta in agreeing], self.weight)
@@ -109,13 +110,17 @@ class Sparse(OnDeltas):
         return result.div_(divisor.masked_fill_(divisor == 0, 1.0))
 
 
-def elected_sign(deltas: Sequence[Float[Tensor, "block"]]) -> Float[Tensor, "block"]:
-    """The sign of the sum of deltas, entry by entry: 1 or −1, and 1 where the sum is 0."""
+def sign_bits(deltas: Sequence[Float[Tensor, "block"]]) -> Int[Tensor, "block"]:
+    """The sign bit of the sum of deltas, entry by entry: that of + where the sum is 0."""
     # + 0.0: −0 becomes 0
     summed = reduce(torch.add, deltas) + 0.0
-    # in place of copysign, which takes several times as long
-    bits = summed.view(torch.int32).bitwise_and_(_SIGN).bitwise_or_(_ONE)
-    return bits.view(torch.float32)
+    return summed.view(torch.int32).bitwise_and_(_SIGN)
+
+
+def turn(values: Float[Tensor, "block"], bits: Int[Tensor, "block"]) -> Float[Tensor, "block"]:
+    """Turns the sign, in place, of the entries whose sign bit is given."""
+    values.view(torch.int32).bitwise_xor_(bits)
+    return values
 
 
 def _matching(before: float, after: float) -> float:

@@ -112,6 +112,13 @@ def total(values: Float[Tensor, "block"]) -> float:
     return float(head.sum(dtype=torch.float64) + values[whole:].sum(dtype=torch.float64))
 
 
+def size(values: Float[Tensor, "block"]) -> float:
+    """Σ |x| of a block, summed like `total`."""
+    whole = values.numel() // _STRETCH * _STRETCH
+    head = torch.linalg.vector_norm(values[:whole].view(-1, _STRETCH), ord=1, dim=1)
+    return float(head.sum(dtype=torch.float64) + values[whole:].abs().sum(dtype=torch.float64))
+
+
 def inner(left: Float[Tensor, "block"], right: Float[Tensor, "block"]) -> float:
     """⟨x, y⟩ of a block, summed like `total`."""
     whole = left.numel() // _STRETCH * _STRETCH

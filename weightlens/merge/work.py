@@ -9,42 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from threading import Event
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Stopped(Exception):
     """Raised inside a job when another one has failed."""
-
-
-class Beside(Generic[Result]):
-    """One thing that is computed while the merge goes on. Used as a context manager; leaving it
-    early makes `check` raise Stopped in there."""
-
-    def __init__(self, compute: Callable[[Callable[[], None]], Result]) -> None:
-        """compute: is given `check`, to call often."""
-        self._stop = Event()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
-        self._future = self._pool.submit(compute, self._check)
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
-
-    def __enter__(self) -> "Beside[Result]":
-        return self
-
-    def result(self) -> Result:
-        """What was computed, once it is."""
-        return self._future.result()
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._pool.shutdown()
 
 
 class Workers:

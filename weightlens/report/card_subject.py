@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from weightlens.checkpoint.adapter import is_adapter
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.errors import InputError
 from weightlens.evaluate.result import EvalReport, ModelResult
 from weightlens.merge.extract_record import ExtractReport

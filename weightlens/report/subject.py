@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from weightlens.checkpoint.companions import content_hash
+from weightlens.checkpoint.digests import content_hash
 from weightlens.checkpoint.weight_files import hashed_files
 from weightlens.evaluate.result import EvalReport, ModelResult
 from weightlens.merge.record import MergeReport, SourceRecord

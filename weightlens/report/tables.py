@@ -51,8 +51,9 @@ def story_tables(story: Story, out: Path) -> list[RenderableType]:
             style={"written": "bold", "control": "dim"}.get(row.kind, ""),
         )
     lines = [f"· {sentence}" for sentence in findings(story)]
-    pages = f"Page: {out / 'demo.html'}; report of the written merge: {out / 'report.html'}"
-    return [table, *lines, f"{story.seconds:.0f} s. {pages}"]
+    lines.append(f"{story.seconds:.0f} s. The story: {out / 'demo.html'}")
+    lines.append(f"The merge: {out / 'report.html'}; its model card: {out / 'merged' / 'README.md'}")
+    return [table, *lines]
 
 
 def _score(result: TaskResult) -> str:

@@ -40,9 +40,10 @@ class ModelStock(OnDeltas):
     def combine(self, block: Block, gathered: tuple[int, float | None]) -> Float[Tensor, "block"]:
         """The delta of the merge."""
         width, share = gathered
-        mean = weighted_sum(block.sources, [1.0] * len(block.sources)) / len(block.sources)
+        count = len(block.sources)
         if share is not None:
-            return mean * share
+            return weighted_sum(block.sources, [share / count] * count)
+        mean = weighted_sum(block.sources, [1 / count] * count)
         rows = torch.stack([s.view(-1, width).double() for s in block.sources], dim=1)
         shares = _share(rows @ rows.transpose(1, 2)).float()
         return (mean.view(-1, width) * shares.unsqueeze(1)).flatten()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from weightlens.merge.method import OnDeltas, weighted_sum
 from weightlens.merge.selection import EVERYTHING, Cut, cuts
-from weightlens.merge.sparse import elected_sign
+from weightlens.merge.sparse import sign_bits, turn
 from weightlens.merge.streaming import Block, Streamed, inner
 
 _SMALLEST = 1e-6
@@ -60,13 +60,13 @@ class Sce(OnDeltas):
     def combine(self, block: Block, gathered: Selected) -> Float[Tensor, "block"]:
         """The delta of the merge."""
         deltas = _selected(block, gathered.cut)
-        sign = elected_sign(deltas)
-        total, divisor = torch.zeros_like(sign), torch.zeros_like(sign)
+        elected = sign_bits(deltas)
+        total, divisor = torch.zeros_like(deltas[0]), torch.zeros_like(deltas[0])
         for delta, weight in zip(deltas, gathered.weights, strict=True):
-            agreeing = (delta * sign).clamp_(min=0)
+            agreeing = turn(delta.clone(), elected).clamp_(min=0)
             total += agreeing * weight
-            divisor += agreeing.sign_() * weight
-        return total.mul_(sign).div_(divisor.clamp_(min=_SMALLEST))
+            divisor += agreeing.sign_().mul_(weight)
+        return turn(total, elected).div_(divisor.clamp_(min=_SMALLEST))
 
 
 def _selected(block: Block, cut: Cut) -> list[Float[Tensor, "block"]]:
