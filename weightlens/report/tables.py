@@ -52,7 +52,8 @@ def story_tables(story: Story, out: Path) -> list[RenderableType]:
         )
     lines = [f"· {sentence}" for sentence in findings(story)]
     lines.append(f"{story.seconds:.0f} s. The story: {out / 'demo.html'}")
-    lines.append(f"The merge: {out / 'report.html'}; its model card: {out / 'merged' / 'README.md'}")
+    card = out / "merged" / "README.md"
+    lines.append(f"The merge: {out / 'report.html'}; its model card: {card}")
     return [table, *lines]
 
 
