@@ -80,7 +80,8 @@ def run_demo(
     write_story_figure(story, out / "demo.svg")
     results = [out / name for name in ("merged", "evaluation", "overlap.json")]
     write_report_page(subject_of(read_runs(results)), out / "report.html")
-    write_card(out / "merged", results=results[1:], licence=_LICENCE, title=story.chosen)
+    title = f"tiny-{story.chosen.replace(' ', '-')}"
+    write_card(out / "merged", results=results[1:], licence=_LICENCE, title=title)
     progress("done", _STEPS, _STEPS)
     return story
 
