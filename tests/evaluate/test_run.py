@@ -27,7 +27,7 @@ from weightlens.experiment.tiny.shipped import SHIPPED
 
 def test_the_base_reasons_and_the_fine_tunes_refuse(measured: Callable[[str], None]) -> None:
     """Base reasons and refuses nothing; both fine-tunes refuse and do not over-refuse."""
-    suite = Wanted(suite="builtin", changes=Changes(limit=120))
+    suite = Wanted(suite="builtin", changes=Changes(limit=60))
     report = evaluate_models([BASE, FULL, LORA], wanted=suite, settings=Settings(loading=EXACT))
     base, *tuned = [{t.task: t.value for t in m.tasks} for m in report.models]
     for model in report.models:
