@@ -51,6 +51,9 @@ def test_a_csv_without_a_header_takes_its_columns_from_the_task(tmp_path: Path) 
     ]
 
 
+TORN = gzip.compress(b'{"a": 1}', mtime=0)[:-6]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -67,7 +70,7 @@ def test_a_csv_without_a_header_takes_its_columns_from_the_task(tmp_path: Path) 
         ("x.csv", b"a,b\n", "x.csv: holds no rows"),
         ("x.parquet", b"PAR1 not", "x.parquet: damaged, or not parquet ("),
         ("x.jsonl.gz", b"not gzip", "x.jsonl.gz: damaged, or not gzip ("),
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-6], "x.jsonl.gz: damaged, or not gzip ("),
+        ("x.jsonl.gz", TORN, "x.jsonl.gz: damaged, or not gzip ("),
         ("x.txt", b"", "x.txt: not a format of data; .jsonl, "),
     ],
 )
