@@ -78,7 +78,7 @@ class Wanted:
     def title(self) -> str:
         """The suite and the tasks in words."""
         named = [Path(name).stem if _is_file(name) else name for name in self.tasks]
-        return " + ".join([*([self.suite] if self.suite else []), *named])
+        return " + ".join([*([self.suite] if self.suite else []), *named]) or DRIFT
 
 
 def _is_file(name: str) -> bool:

@@ -44,10 +44,11 @@ def eval_tables(report: EvalReport, kinds: Kinds = NO_KINDS) -> list[RenderableT
     names = names_of(report)
     long = _Long(report, kinds)
     few = len(parts_of(report)) <= _MOST_COLUMNS
+    scores = [_Fitting(_wide_table(report, kinds), long) if few else long]
     shown: list[RenderableType] = [
         Text(f"{described(report)}: % [95 % interval]", style="bold"),
         "",
-        _Fitting(_wide_table(report, kinds), long) if few else long,
+        *(scores if parts_of(report) else []),
         *_pair_tables(report),
         *drift_tables(report, names),
     ]
