@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from weightlens.merge.resolution import parse_recipe, read_recipe
     from weightlens.publish.pushing import plan_push, push
     from weightlens.publish.record import PushReport
+    from weightlens.report.card import write_card
     from weightlens.spectral.lowrank import Truncation
     from weightlens.spectral.rank import SubspaceSize
     from weightlens.survey.callback import OverlapCallback
@@ -69,6 +70,7 @@ _HOMES = {
     "rescore": "weightlens.evaluate.rescoring",
     "run_merge": "weightlens.merge.engine",
     "score_answers": "weightlens.evaluate.rescoring",
+    "write_card": "weightlens.report.card",
 }
 
 __all__ = [
@@ -101,6 +103,7 @@ __all__ = [
     "rescore",
     "run_merge",
     "score_answers",
+    "write_card",
 ]
 
 
