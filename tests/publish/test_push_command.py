@@ -121,6 +121,23 @@ def test_a_merge_is_not_begun_that_could_not_be_pushed(
     assert "your token can read only" in done.stderr
 
 
+def test_merge_card_and_upload_in_one_go_and_the_merge_again_from_what_arrived(
+    hub: Hub, folders: Folders, recipe: Path, tmp_path: Path
+) -> None:
+    """The card is the report's own; its licence is that of both sources."""
+    for source in (folders.base, folders.full):
+        (source / "README.md").write_text("---\nlicense: mit\n---\n")
+    out, record = tmp_path / "out", tmp_path / "there" / "weightlens.json"
+    done = runner.invoke(app, ["merge", str(recipe), str(out), "--push", "org/m"])
+    assert done.exit_code == 0, done.output
+    assert arrived(hub, "org/m", out)
+    assert "license: mit" in (out / "README.md").read_text()
+    record.parent.mkdir()
+    record.write_bytes(hub.repos["org/m"].files["weightlens.json"])
+    again = runner.invoke(app, ["merge", str(record), str(tmp_path / "again")])
+    assert again.exit_code == 0 and "The same 21 tensors" in again.output, again.output
+
+
 @pytest.mark.usefixtures("carded")
 def test_a_merge_whose_push_breaks_off_says_how_to_go_on(
     hub: Hub, recipe: Path, tmp_path: Path
