@@ -1,5 +1,6 @@
 """The list of commands. Nothing heavy is imported here or by the commands' modules."""
 
+import gc
 from typing import Annotated
 
 import typer
@@ -71,3 +72,13 @@ app.command("push")(reported(push))
 app.add_typer(recipe, name="recipe")
 app.add_typer(cache, name="cache")
 app.command("doctor")(reported(doctor))
+
+
+def run() -> None:
+    """The program."""
+    try:
+        app()
+    finally:
+        # the process ends here: looking for cycles to break in all that torch has made would take
+        # a third of a second
+        gc.freeze()

@@ -14,7 +14,7 @@ from weightlens.report.sentences import findings
 from weightlens.report.static import write_story_figure
 from weightlens.report.story import Curve, Point, Row, Story, frontier
 from weightlens.report.story_page import write_story_page
-from weightlens.report.tables import story_tables
+from weightlens.report.story_tables import story_tables
 from weightlens.survey.overlap import measure_overlap
 
 

@@ -5,11 +5,12 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from threading import local
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from weightlens.checkpoint.config import block_size, read_config
@@ -69,22 +70,14 @@ class Weights(ABC):
         raises like `read`."""
         return self.checked(name, self.stored_block(name, start, stop))
 
-    def read_again(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
-        """What `read_block` has given before, which need not look for NaN and Inf a second time."""
-        return self.read_block(name, start, stop)
+    def read_into(self, out: Float[Tensor, "block"], name: str, start: int) -> None:
+        """Fills `out` with the entries from `start` on that `read_block` gives, without looking for
+        NaN and Inf."""
+        out.copy_(self.read_block(name, start, start + out.numel()))
 
     def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
         """What `read` makes of a tensor as stored: the very tensor where that is float32."""
-        if not stored.is_floating_point():
-            raise UnsupportedTensor(
-                f"{self.label}: {name} is {stored.dtype}; only floating-point weights are measured "
-                "or merged (quantised checkpoints must be dequantised first)"
-            )
-        if stored.dtype.itemsize == 1:
-            raise UnsupportedTensor(
-                f"{self.label}: {name} is {stored.dtype} and means nothing without its scales; "
-                "dequantise the checkpoint first"
-            )
+        self._check_dtype(name, stored.dtype)
         tensor = self._as_read(stored)
         if not all_finite(tensor):
             if all_finite(stored):
@@ -95,6 +88,18 @@ class Weights(ABC):
             kind = "NaN" if torch.isnan(tensor).any() else "Inf"
             raise NonFiniteTensor(f"{self.label}: {name} holds {kind}; a merge would spread it")
         return tensor
+
+    def _check_dtype(self, name: str, dtype: torch.dtype) -> None:
+        if not dtype.is_floating_point:
+            raise UnsupportedTensor(
+                f"{self.label}: {name} is {dtype}; only floating-point weights are measured "
+                "or merged (quantised checkpoints must be dequantised first)"
+            )
+        if dtype.itemsize == 1:
+            raise UnsupportedTensor(
+                f"{self.label}: {name} is {dtype} and means nothing without its scales; "
+                "dequantise the checkpoint first"
+            )
 
     def _as_read(self, stored: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return (stored if self.read_as is None else stored.to(self.read_as)).float()
@@ -181,9 +186,11 @@ class StoredWeights(Weights):
         """Entries start … stop of `read`, without reading the others."""
         return self.checked(name, self._exact_block(name, start, stop))
 
-    def read_again(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
+    def read_into(self, out: Float[Tensor, "block"], name: str, start: int) -> None:
         """The same, unchecked."""
-        return self._as_read(self._exact_block(name, start, stop))
+        stored = self._exact_block(name, start, start + out.numel())
+        self._check_dtype(name, stored.dtype)
+        out.copy_(stored if self.read_as is None else stored.to(self.read_as))
 
     def _exact(self, name: str) -> Shaped[Tensor, "..."]:
         own = self._own_name(name)
@@ -228,24 +235,53 @@ class FolderWeights(StoredWeights):
     def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         return self._read_entries(self._tensors[name], start, stop)
 
+    def read_into(self, out: Float[Tensor, "block"], name: str, start: int) -> None:
+        """The same, by way of memory that each thread uses again and again: it stays in the cache
+        of its processor."""
+        own = self._own_name(name)
+        if own in self.scaled:
+            super().read_into(out, name, start)
+            return
+        at = self._tensors[own]
+        self._check_dtype(name, at.info.dtype)
+        stored = _staging(out.numel() * at.info.dtype.itemsize)
+        self._fill(stored, at, start)
+        stored = stored.view(at.info.dtype)
+        out.copy_(stored if self.read_as is None else stored.to(self.read_as))
+
     def _read_entries(self, at: StoredTensor, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        size = at.info.dtype.itemsize
-        raw = torch.empty((stop - start) * size, dtype=torch.uint8)
+        raw = torch.empty((stop - start) * at.info.dtype.itemsize, dtype=torch.uint8)
+        self._fill(raw, at, start)
+        return raw.view(at.info.dtype)
+
+    def _fill(self, raw: UInt8[Tensor, "bytes"], at: StoredTensor, start: int) -> None:
+        """Fills memory with the bytes of a tensor from an entry on."""
+        begin = start * at.info.dtype.itemsize
         view, done = memoryview(raw.numpy().data), 0
         # not by a stream of Python's: that takes longer to open than a block to read
         file = os.open(at.file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             while done < len(view):
-                offset = at.offset + start * size + done
-                count = os.preadv(file, [view[done:]], offset)
+                count = os.preadv(file, [view[done:]], at.offset + begin + done)
                 if count == 0:
                     raise CheckpointError(f"{at.file}: truncated while it was read")
                 done += count
         finally:
             os.close(file)
         if self.digests is not None:
-            self.digests.see(Piece(at.file, at.offset, at.info.nbytes), start * size, view)
-        return raw.view(at.info.dtype)
+            self.digests.see(Piece(at.file, at.offset, at.info.nbytes), begin, view)
+
+
+_own = local()
+"""What each thread keeps."""
+
+
+def _staging(size: int) -> UInt8[Tensor, "bytes"]:
+    """Memory of this thread, until the thread asks again."""
+    held: Tensor | None = getattr(_own, "staging", None)
+    if held is None or held.numel() < size:
+        held = _own.staging = torch.empty(size, dtype=torch.uint8)
+    return held[:size]
 
 
 class MemoryWeights(StoredWeights):

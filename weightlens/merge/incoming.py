@@ -4,13 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightlens.checkpoint.read import all_finite
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.streaming import Block, Key, Streamed
 
 
 class Incoming(Streamed):
-    """Blocks read from files as they are asked for; nothing is kept. What one pass has found to be
-    finite, the next does not check again."""
+    """Blocks read from files as they are asked for, each into the memory of the one before. What
+    one pass has found to be finite, the next does not check again."""
 
     def __init__(self, job: Job, seed: int) -> None:
         """seed: for the method's random draws."""
@@ -18,6 +19,7 @@ class Incoming(Streamed):
         self._job = job
         self._checked = 0
         self._on_deltas = job.method.space(job.base is not None) == "deltas"
+        self._rows = torch.empty(len(job.all_inputs), 0)
 
     @property
     def count(self) -> int:
@@ -25,30 +27,43 @@ class Incoming(Streamed):
         return len(self._job.inputs)
 
     def block(self, start: int, stop: int) -> Block:
-        """Entries start … stop: weights or deltas in float32. Raises NonFiniteTensor."""
-        job = self._job
-        again = stop <= self._checked
-        base = None if job.base is None else self._read(job.base, start, stop, again)
-        sources = [self._read(source, start, stop, again) for source in job.inputs]
-        if start <= self._checked:
-            self._checked = max(stop, self._checked)
-        if self._on_deltas and base is not None:
-            sources = [source.sub_(base) for source in sources]
-        return Block(start, base, tuple(sources))
+        """Entries start … stop: weights or deltas in float32, until the next block is asked for.
+        Raises NonFiniteTensor."""
+        job, length = self._job, stop - start
+        if self._rows.shape[1] < length:
+            self._rows = torch.empty(len(job.all_inputs), length)
+        rows = self._rows[:, :length]
+        for row, source in zip(rows, job.all_inputs, strict=True):
+            self._read(row, source, start)
+        if stop > self._checked:
+            if not all_finite(rows):
+                self._refuse(start, stop)
+            if start <= self._checked:
+                self._checked = stop
+        if job.base is None:
+            return Block(start, None, rows.unbind())
+        base, sources = rows[0], rows[1:]
+        if self._on_deltas:
+            sources.sub_(base)
+        return Block(start, base, sources.unbind())
 
-    def _read(self, source: Input, start: int, stop: int, again: bool) -> Float[Tensor, "block"]:
-        own, weights = source.info.entries, source.source.weights
-        if stop <= own and again:
-            return weights.read_again(source.name, start, stop)
-        if stop <= own:
-            return weights.read_block(source.name, start, stop)
+    def _read(self, row: Float[Tensor, "block"], source: Input, start: int) -> None:
+        """What a source lacks comes from the fallback."""
+        own = min(max(source.info.entries - start, 0), row.numel())
+        if own:
+            source.source.weights.read_into(row[:own], source.name, start)
+        if own < row.numel():
+            there = self._job.fallback
+            there.source.weights.read_into(row[own:], there.name, start + own)
+
+    def _refuse(self, start: int, stop: int) -> None:
+        """Raises NonFiniteTensor with the name of the source that is at fault."""
+        for source in self._job.all_inputs:
+            end = min(stop, source.info.entries)
+            if start < end:
+                source.source.weights.read_block(source.name, start, end)
         there = self._job.fallback
-        if start >= own:
-            return there.source.weights.read_block(there.name, start, stop)
-        return torch.cat([
-            weights.read_block(source.name, start, own),
-            there.source.weights.read_block(there.name, own, stop),
-        ])  # fmt: skip
+        there.source.weights.read_block(there.name, start, stop)
 
 
 def whole(source: Input, job: Job) -> Float[Tensor, "*shape"]:

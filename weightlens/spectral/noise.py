@@ -24,8 +24,6 @@ from functools import lru_cache
 
 import torch
 from jaxtyping import Float
-from scipy.integrate import quad
-from scipy.optimize import brentq
 from torch import Tensor
 
 TW1_95 = 0.9793
@@ -69,6 +67,9 @@ def marchenko_pastur_median(beta: float) -> float:
     With t = 1 + β + 2 √β cos θ, 0 < θ < π, the density √((β₊ − t)(t − β₋)) / (2 π β t) dt becomes
     2 sin² θ / (π t) dθ, which is smooth where the density in t has roots and a pole.
     """
+    # here: they take as long to import as numpy, and most commands need no median
+    from scipy.integrate import quad
+    from scipy.optimize import brentq
 
     def value(theta: float) -> float:
         return 1 + beta + 2 * math.sqrt(beta) * math.cos(theta)

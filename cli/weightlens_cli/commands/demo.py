@@ -23,7 +23,7 @@ def demo(
     """
     from weightlens.experiment.demo import run_demo
     from weightlens.experiment.tiny.shipped import SHIPPED
-    from weightlens.report.tables import story_tables
+    from weightlens.report.story_tables import story_tables
 
     with screen.progress_bar() as bar:
         task = bar.add_task("demo", total=None)

@@ -104,8 +104,8 @@ def merge(
     from weightlens.merge.engine import merge_documents, plan_merge
     from weightlens.merge.options import Options
     from weightlens.merge.rebuilding import is_record, rebuild_merge, recorded_documents
+    from weightlens.report.merge_tables import merge_tables
     from weightlens.report.plan_tables import plan_tables
-    from weightlens.report.tables import merge_tables
 
     chosen, places = engine.chosen, named_places(source or [])
     again = is_record(recipe)
