@@ -59,6 +59,12 @@ slices:
   - sources: [{model: A, layer_range: [3, 6]}]
 """
 
+STACK_OF_44 = "merge_method: passthrough\nslices:\n" + "".join(
+    f"  - sources: [{{model: {model}, layer_range: {span}}}]\n"
+    for model, span in [("A", [0, 4]), ("B", [2, 6])] * 5 + [("A", [0, 4])]
+)
+"""Of two models of six layers one of 44, as the large ones of this kind were made."""
+
 SLICES_OF_TWO_AND_THREE = """
 merge_method: linear
 slices:
@@ -113,6 +119,7 @@ RECIPES = {name: text.lstrip() + _TYPES for name, text in {
     "ties, masks of bytes, sums": _of("ties", "int8_mask: true, normalize: false", *_SPARSE),
     "slerp over slices": SLERP_OVER_SLICES,
     "stack of slices": STACK,
+    "stack of 44 layers": STACK_OF_44,
     "slices of two models": SLICES_OF_TWO_AND_THREE,
     "one module": ONE_MODULE,
     "base of a slice": BASE_OF_A_SLICE,
@@ -141,6 +148,7 @@ RECIPES = {name: text.lstrip() + _TYPES for name, text in {
     "nearswap": _of("nearswap", "t: 0.001", "A"),
     "ram": _of("ram", "epsilon: 0.002", "A", "B", "C"),
     "tied embeddings": _of("slerp", "t: 0.3", "D", base="E"),
+    "a head beside a tied base": _of("task_arithmetic", "weight: 0.6", "A", "E", base="D"),
     "ramplus": _of("ramplus_tl", "epsilon: 0.002, r: 0.2, alpha: 0.3", "A", "B"),
 }.items()}  # fmt: skip
 """By what they are."""

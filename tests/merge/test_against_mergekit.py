@@ -190,6 +190,18 @@ def test_a_merge_is_mergekits(name: str, beside: Beside, measured: Callable[[str
     check_loads(out)
 
 
+def test_a_head_of_its_own_is_looked_at(beside: Beside) -> None:
+    """mergekit writes it beside a config.json that ties it to the embeddings."""
+    name = "a head beside a tied base"
+    out = beside.folder / f"{name}.again"
+    run_merge(beside.folder / f"{name}.yaml", out)
+    theirs, ours = (
+        json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
+        for folder in (beside.theirs[name], out)
+    )
+    assert theirs and not ours
+
+
 def test_what_follows_the_layers_is_merged_of_all_sources_of_the_last_slice(beside: Beside) -> None:
     """Where mergekit takes only as many of them as the first slice has."""
     out = beside.ours("unequal slices")

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.read import FolderWeights
-from weightlens.errors import InputError, NonFiniteTensor, OutputError, TensorMissing
+from weightlens.errors import InputError, NonFiniteTensor, OutputError
 from weightlens.merge import running
 from weightlens.merge.engine import merge_state_dicts, run_merge
 from weightlens.merge.record import MergeReport, summarise_strips
@@ -353,16 +353,30 @@ def test_an_adapter_merges_like_peft_merges_it(tmp_path: Path) -> None:
     assert all(torch.allclose(out[n], theirs[n], atol=1e-6) for n in out)
 
 
-def test_a_head_of_its_own_is_not_lost_in_a_tied_output(tmp_path: Path) -> None:
-    untied = llama_tensors(0)
-    tied = {n: t for n, t in untied.items() if n != "lm_head.weight"}
+@pytest.mark.parametrize("says_so", [False, True])
+def test_a_head_of_its_own_is_not_lost_beside_a_tied_base(tmp_path: Path, says_so: bool) -> None:
+    """says_so: the base stores the copy too, and only its config ties the two."""
+    own = llama_tensors(0)
+    shared = own["model.embed_tokens.weight"]
+    copied = own | {"lm_head.weight": shared.clone()}
+    tied = copied if says_so else {n: t for n, t in own.items() if n != "lm_head.weight"}
+    base = write_model(tmp_path / "tied", tied)
+    config = json.loads((base / "config.json").read_text()) | {"tie_word_embeddings": True}
+    (base / "config.json").write_text(json.dumps(config))
+    folders = Folders(base, write_model(tmp_path / "own", own), tmp_path)
+    out, _ = merged(tmp_path, task_arithmetic(folders, folders.full, weight=0.5))
+    assert torch.allclose(out["lm_head.weight"], (shared + own["lm_head.weight"]) / 2)
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert written["tie_word_embeddings"] is False
+
+
+def test_a_copy_of_the_embeddings_does_not_untie_them(tmp_path: Path) -> None:
+    copied = llama_tensors(0)
+    copied["lm_head.weight"] = copied["model.embed_tokens.weight"].clone()
+    tied = {n: t for n, t in copied.items() if n != "lm_head.weight"}
     folders = Folders(
-        write_model(tmp_path / "tied", tied), write_model(tmp_path / "own", untied), tmp_path
+        write_model(tmp_path / "tied", tied), write_model(tmp_path / "copy", copied), tmp_path
     )
-    with pytest.raises(TensorMissing, match=r"lm_head\.weight of .* the merge would lose it"):
-        merged(tmp_path, task_arithmetic(folders, folders.full))
-    copied = untied | {"lm_head.weight": untied["model.embed_tokens.weight"].clone()}
-    folders = Folders(folders.base, write_model(tmp_path / "copy", copied), tmp_path)
     out, _ = merged(tmp_path, task_arithmetic(folders, folders.full))
     assert "lm_head.weight" not in out
 

@@ -17,6 +17,7 @@ import pytest
 from smollm import base, full
 
 from weightlens.evaluate.result import Draw, EvalReport
+from weightlens.evaluate.safety.refusal import refusal_outcome
 from weightlens.merge.engine import run_merge
 
 pytestmark = [
@@ -79,11 +80,15 @@ def test_a_real_model_is_evaluated_end_to_end(
         assert {t.group: t.n for t in model.tasks} == COUNTS[task]
         scores = ", ".join(f"{t.group} {100 * t.value:.1f} %".strip() for t in model.tasks)
         measured(f"SmolLM2 {task}, {Path(model.model).name}: {scores}")
-    for answers in draws(tmp_path / "out", report).values():
+    for model, answers in draws(tmp_path / "out", report).items():
         assert len(answers) == sum(COUNTS[task].values())
-        # at its floor a model still speaks: most answers hold something to judge
-        assert sum(draw.extracted is not None for draw in answers) > 0.8 * len(answers)
         assert sum(bool(draw.degenerate) for draw in answers) < 0.5 * len(answers)
+        held = sum(draw.extracted is not None for draw in answers)
+        refused = sum(refusal_outcome(draw.prompt, draw.answer) == "refused" for draw in answers)
+        measured(f"SmolLM2 {task}, {Path(model).name}: {held} held an answer, {refused} refused")
+        # at its floor a model still speaks: most answers hold something to judge; the fine-tune
+        # learned to refuse from so little that it refuses sums too
+        assert held + refused * (model != str(base())) > 0.8 * len(answers)
     for drift in report.drift:
         (part,) = drift.parts
         assert part.kl is not None and part.kl.value > 0

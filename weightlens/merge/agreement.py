@@ -37,13 +37,11 @@ def check_whole(lead: Side, source: Side) -> None:
     """Raises TensorMissing where a source has tensors that the lead lacks: the base, or the first
     source. Says nothing of what the source lacks: jobs do."""
     _check_held(parameters(source.weights), source, lead, parameters(lead.weights))
-    _check_head(lead, source)
 
 
 def check_outside(lead: Side, source: Side) -> None:
     """The same for tensors outside the layers."""
     _check_held(source.outside(), source, lead, lead.outside())
-    _check_head(lead, source)
 
 
 def check_parts(first: Side, other: Side) -> None:
@@ -60,17 +58,21 @@ def _check_held(names: Iterable[str], having: Side, lacking: Side, held: Iterabl
             raise TensorMissing(f"{name} is in {having.label} but not in {lacking.label}")
 
 
-def _check_head(lead: Side, source: Side) -> None:
-    """An output layer of its own beside a lead that ties it to the embeddings."""
-    theirs = source.weights
-    for head in TIED:
-        yet_to_come = isinstance(theirs, RemoteWeights)
-        if yet_to_come or head not in theirs.infos or head in lead.weights.infos:
-            continue
-        embedding = tied_to(head, theirs.infos)
-        same = embedding is not None and torch.equal(theirs.stored(head), theirs.stored(embedding))
-        if not same:
-            raise TensorMissing(
-                f"{head} of {source.label} differs from its embeddings, but {lead.label} "
-                "ties the two: the merge would lose it; use an untied base"
-            )
+def own_heads(lead: Weights, others: Iterable[Weights]) -> list[str]:
+    """The output layers that the lead ties to its embeddings and one of the others has apart from
+    them: a merge has them apart too."""
+    return [
+        head
+        for head, embeddings in TIED.items()
+        if head not in lead.infos and any(embedding in lead.infos for embedding in embeddings)
+        if any(has_own(head, other) for other in others)
+    ]
+
+
+def has_own(head: str, weights: Weights) -> bool:
+    """Whether an output layer is there and differs from the embeddings. Reads both; what is still
+    on the Hub counts as equal."""
+    if head not in weights.infos or isinstance(weights, RemoteWeights):
+        return False
+    embedding = tied_to(head, weights.infos)
+    return embedding is None or not torch.equal(weights.stored(head), weights.stored(embedding))

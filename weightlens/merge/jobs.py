@@ -19,6 +19,7 @@ from weightlens.merge.agreement import (
     check_outside,
     check_parts,
     check_whole,
+    own_heads,
     parameters,
 )
 from weightlens.merge.grouping import Group, Use
@@ -112,6 +113,11 @@ class JobMaker:
     def _reference(self, group: Group) -> Weights:
         return self.sources[(group.base or group.sources[0]).model].weights
 
+    def _heads(self, group: Group) -> list[str]:
+        """Output layers that the reference ties to its embeddings and another source does not."""
+        others = (self.sources[use.model].weights for use in group.sources)
+        return own_heads(self._reference(group), list(others))
+
     def _whole(self, group: Group) -> Iterator[Job]:
         reference = self._reference(group)
         depth: dict[str, int] = {}
@@ -119,7 +125,7 @@ class JobMaker:
             at = layered(name)
             if at:
                 depth[at.before] = max(depth.get(at.before, 0), at.layer + 1)
-        for name in parameters(reference):
+        for name in [*parameters(reference), *self._heads(group)]:
             at = layered(name)
             t = 0.0 if at is None else _height(at.layer, depth[at.before])
             yield self._job(group, name, [name] * len(group.sources), name, t)
@@ -134,7 +140,7 @@ class JobMaker:
         for group in groups:
             yield from self._slice(group, offset)
             offset += group.layers or 0
-        for name in parameters(last):
+        for name in [*parameters(last), *self._heads(groups[-1])]:
             if layered(name) is None and not _is_before(name):
                 yield self._job(groups[-1], name, [name] * len(groups[-1].sources), name, 0.0)
 

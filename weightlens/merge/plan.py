@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightlens.checkpoint.config import stacked_layers
+from weightlens.checkpoint.config import stacked_layers, text_config
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.names import has_row_for_each_token
+from weightlens.checkpoint.names import TIED, has_row_for_each_token
 from weightlens.checkpoint.partial import bytes_held
 from weightlens.checkpoint.read import Weights
 from weightlens.errors import OutputError
 from weightlens.merge.adapter_plan import AdapterPlan, plan_adapter
+from weightlens.merge.agreement import has_own
 from weightlens.merge.jobs import Job, JobMaker, Source, check_sources
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.streaming import CHUNK
@@ -91,7 +92,8 @@ def make_plan(
 
 
 def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]) -> dict[str, Any]:
-    """What of config.json no longer holds: the number of layers, the rows of the embeddings."""
+    """What of config.json no longer holds: the number of layers, the rows of the embeddings,
+    an output layer that is no longer tied to them."""
     changes: dict[str, Any] = {}
     groups = resolution.groups
     if groups[0].layers is not None:
@@ -105,7 +107,18 @@ def _config_changes(resolution: Resolution, home: Weights, jobs: tuple[Job, ...]
         own = home.infos.get(job.name)
         if has_row_for_each_token(job.name) and own is not None and own.shape != job.info.shape:
             changes["vocab_size"] = job.info.shape[0]
+        if _no_longer_tied(job, home):
+            changes["tie_word_embeddings"] = False
     return changes
+
+
+def _no_longer_tied(job: Job, home: Weights) -> bool:
+    """Whether an output layer is merged from one apart from its embeddings, but config.json comes
+    from a model that ties the two: it would not be looked at."""
+    if job.name not in TIED:
+        return False
+    tied = job.name not in home.infos or text_config(home.config).get("tie_word_embeddings", False)
+    return tied and any(has_own(job.name, given.source.weights) for given in job.all_inputs)
 
 
 def check_space(plan: Plan, out: Path) -> None:
