@@ -169,3 +169,31 @@ def test_a_block_of_a_state_dict_is_a_copy() -> None:
     held = torch.ones(4)
     MemoryWeights({"w": held}, "held").read_block("w", 0, 4).zero_()
     assert held.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("read_as", [None, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_reading_into_memory_gives_the_same_block(
+    tmp_path: Path, dtype: torch.dtype, read_as: torch.dtype | None
+) -> None:
+    saved = {"w": torch.randn(7, 9).to(dtype), "x": torch.randn(50).to(dtype)}
+    save_file(saved, tmp_path / "model.safetensors")
+    for weights in (
+        FolderWeights(tmp_path, read_as=read_as), MemoryWeights(saved, "held", read_as=read_as)
+    ):  # fmt: skip
+        first, second = torch.empty(20), torch.empty(50)
+        weights.read_into(first, "w", 13)
+        weights.read_into(second, "x", 0)  # in between: the memory by the way is used again
+        assert torch.equal(first, weights.read_block("w", 13, 33))
+        assert torch.equal(second, weights.read("x"))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float8_e4m3fn])
+def test_what_is_no_number_by_itself_is_not_read_into_memory(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    saved = {"w": torch.ones(4).to(dtype)}
+    save_file(saved, tmp_path / "model.safetensors")
+    for weights in (FolderWeights(tmp_path), MemoryWeights(saved, "held")):
+        with pytest.raises(UnsupportedTensor, match="w is torch"):
+            weights.read_into(torch.empty(4), "w", 0)

@@ -32,6 +32,23 @@ def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_a_merge_imports_no_more_than_it_needs(folders: Folders, tmp_path: Path) -> None:
+    """A merge of a small model is mostly start-up."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"merge_method: slerp\nbase_model: {folders.base}\nparameters: {{t: 0.5}}\n"
+                      f"models: [{{model: {folders.full}}}]\n")  # fmt: skip
+    arguments = ["merge", str(recipe), str(tmp_path / "out")]
+    unwanted = ("scipy", "transformers", "mergekit", "plotly", "matplotlib", "weightlens.evaluate")
+    code = (
+        f"import sys\nfrom weightlens_cli.main import run\nsys.argv[1:] = {arguments!r}\n"
+        "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print([m for m in {unwanted!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
 def test_version() -> None:
     from weightlens.version import VERSION
 

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.read import all_finite
+from weightlens.errors import NonFiniteTensor
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.streaming import Block, Key, Streamed
 
@@ -62,8 +63,7 @@ class Incoming(Streamed):
             end = min(stop, source.info.entries)
             if start < end:
                 source.source.weights.read_block(source.name, start, end)
-        there = self._job.fallback
-        there.source.weights.read_block(there.name, start, stop)
+        raise NonFiniteTensor(f"{self._job.name}: a source changes while it is read")
 
 
 def whole(source: Input, job: Job) -> Float[Tensor, "*shape"]:
