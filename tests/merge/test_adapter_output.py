@@ -19,7 +19,6 @@ from merged_adapters import (
     two_adapters,
 )
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.read import FolderWeights
@@ -209,13 +208,13 @@ def test_the_records_of_a_strip_are_those_of_the_merged_model(
 def test_without_a_strip_no_weight_of_the_base_is_read(
     places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = FolderWeights._read_entries
+    fill = FolderWeights._fill
 
-    def told(self: FolderWeights, *where: Any) -> Tensor:
+    def told(self: FolderWeights, *where: Any) -> None:
         assert self.folder != places["base"]
-        return read(self, *where)
+        fill(self, *where)
 
-    monkeypatch.setattr(FolderWeights, "_read_entries", told)
+    monkeypatch.setattr(FolderWeights, "_fill", told)
     merged(RECIPES["linear"], places, tmp_path / "out")
 
 

@@ -79,7 +79,7 @@ def test_what_no_adapter_holds_is_refused_before_a_byte_is_read(
     case: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, message = REFUSED[case]
-    monkeypatch.setattr(FolderWeights, "_read_entries", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(FolderWeights, "_fill", lambda *_: pytest.fail("read"))
     with pytest.raises(RecipeError, match=message):
         merged(text, places, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))

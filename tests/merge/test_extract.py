@@ -294,8 +294,7 @@ def test_nothing_is_read_where_headers_tell_that_it_is_wrong(
     wide = write_model(tmp_path / "wide", tensors | {EMBEDDING: torch.ones(33, 24)})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    monkeypatch.setattr(FolderWeights, "_saved", read)
-    monkeypatch.setattr(FolderWeights, "_saved_block", read)
+    monkeypatch.setattr(FolderWeights, "_fill", read)
     base, out = folders.base, tmp_path / "out"
     with pytest.raises(TensorMissing, match="q_proj"):
         extract_adapter(base, less, out)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def test_a_dry_run_writes_nothing_and_reads_headers_alone(
     def refuse(*_: object) -> None:
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr(FolderWeights, "_read_entries", refuse)
+    monkeypatch.setattr(FolderWeights, "_fill", refuse)
     monkeypatch.setattr(engine, "content_hash", refuse)
     before = {file: file.stat().st_mtime_ns for file in models.rglob("*")}
     transform = [{"strip": {"side": "column", "energy": 0.5, "target": 0}}]
@@ -91,14 +92,13 @@ def test_the_plans_numbers_are_those_of_the_merge(
     small = partial(shards.plan_shards, limit=8_000)
     monkeypatch.setattr(preparing, "plan_shards", small)
     monkeypatch.setattr(write, "plan_shards", small)
-    read, entries = [], FolderWeights._read_entries
+    read, fill = [], FolderWeights._fill
 
-    def counted(weights: FolderWeights, *asked: object) -> torch.Tensor:
-        block = entries(weights, *asked)  # type: ignore[arg-type]
-        read.append(block.nbytes)
-        return block
+    def counted(weights: FolderWeights, raw: torch.Tensor, *asked: Any) -> None:
+        fill(weights, raw, *asked)
+        read.append(raw.nbytes)
 
-    monkeypatch.setattr(FolderWeights, "_read_entries", counted)
+    monkeypatch.setattr(FolderWeights, "_fill", counted)
     text = added(models / "base", models / "tuned", out_dtype="bfloat16")
     (plan,) = plan_merge(written(models, text), workers=2)
     assert not read

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -9,6 +10,9 @@ from weightlens.checkpoint.names import TIED, is_computed, layered, tied_to
 from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.remote import RemoteWeights
 from weightlens.errors import TensorMissing
+
+_BLOCK = 1 << 20
+"""Entries that are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,15 @@ def own_heads(lead: Weights, others: Iterable[Weights]) -> list[str]:
 
 
 def has_own(head: str, weights: Weights) -> bool:
-    """Whether an output layer is there and differs from the embeddings. Reads both; what is still
-    on the Hub counts as equal."""
+    """Whether an output layer is there and differs from the embeddings. Reads both as far as they
+    are equal; what is still on the Hub counts as equal."""
     if head not in weights.infos or isinstance(weights, RemoteWeights):
         return False
-    embedding = tied_to(head, weights.infos)
-    return embedding is None or not torch.equal(weights.stored(head), weights.stored(embedding))
+    embedding, info = tied_to(head, weights.infos), weights.infos[head]
+    if embedding is None or weights.infos[embedding].shape != info.shape:
+        return True
+    stops = [min(start + _BLOCK, info.entries) for start in range(0, info.entries, _BLOCK)]
+    return not all(
+        torch.equal(*(weights.stored_block(name, start, stop) for name in (head, embedding)))
+        for start, stop in pairwise([0, *stops])
+    )
