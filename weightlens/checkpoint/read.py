@@ -5,7 +5,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from threading import local
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +23,7 @@ from weightlens.checkpoint.scaled import (
     hidden_names,
     scaled_block,
 )
+from weightlens.checkpoint.staging import staging
 from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
 
 
@@ -244,7 +244,7 @@ class FolderWeights(StoredWeights):
             return
         at = self._tensors[own]
         self._check_dtype(name, at.info.dtype)
-        stored = _staging(out.numel() * at.info.dtype.itemsize)
+        stored = staging(out.numel() * at.info.dtype.itemsize)
         self._fill(stored, at, start)
         stored = stored.view(at.info.dtype)
         out.copy_(stored if self.read_as is None else stored.to(self.read_as))
@@ -270,18 +270,6 @@ class FolderWeights(StoredWeights):
             os.close(file)
         if self.digests is not None:
             self.digests.see(Piece(at.file, at.offset, at.info.nbytes), begin, view)
-
-
-_own = local()
-"""What each thread keeps."""
-
-
-def _staging(size: int) -> UInt8[Tensor, "bytes"]:
-    """Memory of this thread, until the thread asks again."""
-    held: Tensor | None = getattr(_own, "staging", None)
-    if held is None or held.numel() < size:
-        held = _own.staging = torch.empty(size, dtype=torch.uint8)
-    return held[:size]
 
 
 class MemoryWeights(StoredWeights):
