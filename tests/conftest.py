@@ -13,6 +13,8 @@ import pytest
 import torch
 from checkpoints import Folders, tiny_llama
 
+from weightlens.merge import processes
+
 torch.set_num_threads(1)
 
 
@@ -55,6 +57,12 @@ def _cache_of_its_own(
     name = f"cache-{abs(hash(request.node.nodeid)):x}"
     monkeypatch.setenv("WEIGHTLENS_CACHE", str(tmp_path_factory.getbasetemp() / name))
     monkeypatch.delenv("WEIGHTLENS_CACHE_GIB", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests look into the process that they run in, so that merges have threads there."""
+    monkeypatch.setattr(processes, "can_fork", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -74,8 +74,15 @@ app.add_typer(cache, name="cache")
 app.command("doctor")(reported(doctor))
 
 
+_OBJECTS = 100_000
+"""Made since the last look for cycles before Python looks again."""
+
+
 def run() -> None:
     """The program."""
+    # hundreds of thousands of objects come with torch and stay: looking for cycles among them, as
+    # Python does after every 700, takes a tenth of the time until they are there
+    gc.set_threshold(_OBJECTS)
     try:
         app()
     finally:

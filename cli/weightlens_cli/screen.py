@@ -37,15 +37,16 @@ def progress_bar() -> "AbstractContextManager[Progress]":
     return _bar(MofNCompleteColumn())
 
 
-def bytes_bar() -> "AbstractContextManager[Progress]":
-    """The same for bytes: how many of how many, and how many in a second."""
+def bytes_bar(*, thread: bool = True) -> "AbstractContextManager[Progress]":
+    """The same for bytes: how many of how many, and how many in a second. thread: whether one of
+    its own draws it again and again; else whoever moves it does, and `refresh`."""
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    return _bar(DownloadColumn(), TransferSpeedColumn())
+    return _bar(DownloadColumn(), TransferSpeedColumn(), thread=thread)
 
 
 @contextmanager
-def _bar(*counts: "ProgressColumn") -> Iterator["Progress"]:
+def _bar(*counts: "ProgressColumn", thread: bool = True) -> Iterator["Progress"]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -62,7 +63,7 @@ def _bar(*counts: "ProgressColumn") -> Iterator["Progress"]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True,
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=thread,
                   disable=not sys.stderr.isatty()) as bar:  # fmt: skip
         yield bar
 

@@ -182,8 +182,10 @@ def test_reading_into_memory_gives_the_same_block(
         FolderWeights(tmp_path, read_as=read_as), MemoryWeights(saved, "held", read_as=read_as)
     ):  # fmt: skip
         first, second = torch.empty(20), torch.empty(50)
-        weights.read_into(first, "w", 13)
-        weights.read_into(second, "x", 0)  # in between: the memory by the way is used again
+        with weights.opened("w") as w, weights.opened("x") as x:
+            w(first[:5], 13)
+            x(second, 0)  # in between: the memory by the way is used again
+            w(first[5:], 18)
         assert torch.equal(first, weights.read_block("w", 13, 33))
         assert torch.equal(second, weights.read("x"))
 
@@ -195,5 +197,5 @@ def test_what_is_no_number_by_itself_is_not_read_into_memory(
     saved = {"w": torch.ones(4).to(dtype)}
     save_file(saved, tmp_path / "model.safetensors")
     for weights in (FolderWeights(tmp_path), MemoryWeights(saved, "held")):
-        with pytest.raises(UnsupportedTensor, match="w is torch"):
-            weights.read_into(torch.empty(4), "w", 0)
+        with pytest.raises(UnsupportedTensor, match="w is torch"), weights.opened("w") as w:
+            w(torch.empty(4), 0)

@@ -148,7 +148,7 @@ def begin(out: Path, *names: str, error: BaseException | None = None, plan: str 
     with CheckpointWriter(out, INFOS, plan=plan) as writer:
         for name in names:
             writer.write(name, TENSORS[name])
-            writer.finish(name, {"of": name})
+            writer.finish(name, writer.digest(name), {"of": name})
         raise error or Killed
 
 
@@ -158,7 +158,7 @@ def complete(out: Path, *, plan: str = "p", fresh: bool = False, overwrite: bool
         assert writer.finished == {name: {"of": name} for name in writer.finished}
         for name in INFOS.keys() - writer.finished:
             writer.write(name, TENSORS[name])
-            writer.finish(name)
+            writer.finish(name, writer.digest(name))
         writer.verify()
     loaded = load_file(out / "model.safetensors")
     assert all(torch.equal(loaded[name], t) for name, t in TENSORS.items())
@@ -183,11 +183,11 @@ def test_with_a_plan_blocks_come_in_order(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="a: not written in full"), \
             CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:  # fmt: skip
         writer.write("a", flat[:4])
-        writer.finish("a")
+        writer.finish("a", writer.digest("a"))
     with CheckpointWriter(tmp_path / "out", {"a": INFOS["a"]}, plan="p") as writer:
         writer.write("a", flat[:4])
         writer.write("a", flat[4:], start=4)
-        writer.finish("a")
+        writer.finish("a", writer.digest("a"))
         writer.verify()
 
 
@@ -241,7 +241,7 @@ def test_a_full_disk_keeps_what_is_finished(
             CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:  # fmt: skip
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
-            writer.finish(name, {"of": name})
+            writer.finish(name, writer.digest(name), {"of": name})
             monkeypatch.setattr(os, where, full)
     monkeypatch.undo()
     assert complete(tmp_path / "out") >= {"a"}
@@ -297,7 +297,7 @@ def replaced_halfway(tmp_path: Path) -> Path:
             CheckpointWriter(out, INFOS, plan="p", overwrite=True) as writer:  # fmt: skip
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
-            writer.finish(name, {"of": name})
+            writer.finish(name, writer.digest(name), {"of": name})
         raise Killed
     out.rename(partial / REPLACED)
     return out
@@ -341,7 +341,7 @@ def test_where_the_second_rename_fails_the_first_is_undone(
             CheckpointWriter(out, INFOS, plan=plan, overwrite=True) as writer:  # fmt: skip
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
-            writer.finish(name, {"of": name})
+            writer.finish(name, writer.digest(name), {"of": name})
     assert (out / write.PROVENANCE_FILE).read_text() == "old"
     monkeypatch.undo()
     assert complete(out, overwrite=True) == (set(TENSORS) if plan else set())

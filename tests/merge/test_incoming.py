@@ -43,9 +43,10 @@ def lists(blocks: Sequence[Tensor]) -> list[list[float]]:
 
 # the base is 1 2 3 4; a lacks the last two rows, b has one too many: a - base = 4 4 0 0
 def test_rows_that_a_source_lacks_are_the_bases() -> None:
-    tensor = Incoming(job(rows(1, 2, 3, 4), rows(5, 6), rows(1, 2, 3, 5, 9)), seed=0)
+    given = job(rows(1, 2, 3, 4), rows(5, 6), rows(1, 2, 3, 5, 9))
     for start, stop in ((0, 4), (1, 3), (0, 2), (2, 4), (0, 4)):
-        block = tensor.block(start, stop)
+        with Incoming(given, seed=0) as tensor:
+            block = tensor.block(start, stop)
         assert block.base is not None
         assert block.base.tolist() == [1.0, 2.0, 3.0, 4.0][start:stop]
         expected = [[4.0, 4.0, 0.0, 0.0][start:stop], [0.0, 0.0, 0.0, 1.0][start:stop]]
@@ -68,5 +69,6 @@ def test_a_number_that_is_none_is_found_in_the_source_that_holds_it(
 def test_numbers_whose_sum_is_beyond_float32_are_numbers() -> None:
     large = torch.full((4, 1), 3e38)
     assert MemoryWeights({NAME: large}, "held").read(NAME) is not None
-    block = Incoming(job(large, large, large), seed=0).block(0, 4)
+    with Incoming(job(large, large, large), seed=0) as tensor:
+        block = tensor.block(0, 4)
     assert lists(block.sources) == [[0.0] * 4] * 2

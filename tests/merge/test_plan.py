@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from worded import added, linear, settle, tensors_of
 
 from weightlens.checkpoint import shards, write
+from weightlens.checkpoint.digests import Piece
 from weightlens.checkpoint.read import FolderWeights
 from weightlens.errors import (
     CheckpointError,
@@ -94,9 +95,9 @@ def test_the_plans_numbers_are_those_of_the_merge(
     monkeypatch.setattr(write, "plan_shards", small)
     read, fill = [], FolderWeights._fill
 
-    def counted(weights: FolderWeights, raw: torch.Tensor, *asked: Any) -> None:
-        fill(weights, raw, *asked)
-        read.append(raw.nbytes)
+    def counted(weights: FolderWeights, file: int, piece: Piece, *asked: Any) -> None:
+        fill(weights, file, piece, *asked)
+        read.append(asked[0].nbytes)
 
     monkeypatch.setattr(FolderWeights, "_fill", counted)
     text = added(models / "base", models / "tuned", out_dtype="bfloat16")

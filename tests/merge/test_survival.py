@@ -15,6 +15,7 @@ import pytest
 from checkpoints import Folders
 from typer.testing import CliRunner
 
+from weightlens.checkpoint import partial as partial_folder
 from weightlens.checkpoint import shards, write
 from weightlens.checkpoint.journal import Journal
 from weightlens.errors import NonFiniteTensor, OutputError
@@ -31,7 +32,7 @@ KILLS = 50 if os.environ.get("WEIGHTLENS_SOAK") == "1" else 8
 KILLED = -9
 
 DRIVER = """
-import json, os, signal, sys
+import json, multiprocessing, os, signal, sys
 from functools import partial
 import weightlens.merge.engine
 from weightlens.checkpoint import shards, write
@@ -39,14 +40,16 @@ from weightlens.checkpoint.journal import Journal
 from weightlens_cli.main import app
 
 def die():
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(run.process, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)  # a worker of it
 
 def dying(function, half, when, n):
-    calls = 0
+    calls = multiprocessing.get_context("fork").Value("i", 0)  # over all workers
     def called(*arguments, **named):
-        nonlocal calls
-        calls += 1
-        if calls != n:
+        with calls.get_lock():
+            calls.value += 1
+            mine = calls.value == n
+        if not mine:
             return function(*arguments, **named)
         if when == "before":
             die()
@@ -74,6 +77,7 @@ def hooked(what, when, n):
         os.rename = dying(os.rename, None, when, n)
 
 def run(step):
+    run.process = os.getpid()
     write.plan_shards = partial(shards.plan_shards, limit=step["limit"])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if step["kill"]:
@@ -326,8 +330,11 @@ def test_a_source_touched_between_the_runs_is_refused_unless_fresh(
     assert_same(tmp_path / "out", tmp_path / "whole")
 
 
-def test_the_second_of_two_runs_at_once_is_refused(tmp_path: Path, strip: Path) -> None:
+def test_the_second_of_two_runs_at_once_is_refused(
+    tmp_path: Path, strip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_merge(strip, tmp_path / "whole")
+    monkeypatch.setattr(partial_folder, "PATIENCE", 0)
 
     def meanwhile(done: int, total: int, name: str) -> None:
         for fresh in (False, True):

@@ -17,8 +17,9 @@ from weightlens.checkpoint.layout import TensorInfo, read_header
 from weightlens.checkpoint.lora_settings import read_settings
 from weightlens.checkpoint.names import TIED, tied_to
 from weightlens.checkpoint.pickled import PickledWeights, read_pickle
-from weightlens.checkpoint.read import FolderWeights, Weights
+from weightlens.checkpoint.read import FolderWeights
 from weightlens.checkpoint.weight_files import ADAPTER_FILE, PICKLED_ADAPTER, is_pickled_adapter
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Factored
 from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
 

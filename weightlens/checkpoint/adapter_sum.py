@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.read import Weights
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Delta, Factored, added
 from weightlens.errors import UnsupportedTensor
 

@@ -25,7 +25,7 @@ from weightlens.checkpoint.adapter import CONFIG_FILE, WEIGHTS_FILE
 from weightlens.checkpoint.adapter_names import check_factored, is_embedding, module_of
 from weightlens.checkpoint.appended import AppendedFile
 from weightlens.checkpoint.partial import PartialFolder
-from weightlens.checkpoint.read import all_finite
+from weightlens.checkpoint.weights import all_finite
 from weightlens.checkpoint.write import PROVENANCE_FILE, check_output
 from weightlens.delta import Factored
 from weightlens.errors import InputError, NonFiniteTensor, OutputError, UnsupportedTensor

@@ -43,6 +43,7 @@ class ReadDigests:
 
     def __init__(self) -> None:
         self.known: dict[Piece, bytes] = {}
+        self._news: list[Piece] = []
         self._begun: dict[tuple[int, Piece], _Begun] = {}
 
     def see(self, piece: Piece, start: int, raw: memoryview) -> None:
@@ -59,7 +60,17 @@ class ReadDigests:
         begun.done += len(raw)
         if begun.done == piece.size:
             self.known[piece] = begun.digest.digest()
+            self._news.append(piece)
             del self._begun[key]
+
+    def news(self) -> dict[Piece, bytes]:
+        """What has come to be known since the last call, for another process to `learn`."""
+        pieces, self._news = self._news, []
+        return {piece: self.known[piece] for piece in pieces}
+
+    def learn(self, known: Mapping[Piece, bytes]) -> None:
+        """Takes what another process has read."""
+        self.known.update(known)
 
 
 NOTHING_READ: Mapping[Piece, bytes] = MappingProxyType({})

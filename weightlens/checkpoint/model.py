@@ -15,9 +15,10 @@ from weightlens.checkpoint.adapter_sum import NO_ADAPTERS, AdapterSum
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.names import TIED, is_computed
 from weightlens.checkpoint.pickled import PickledWeights
-from weightlens.checkpoint.read import FolderWeights, Weights
+from weightlens.checkpoint.read import FolderWeights
 from weightlens.checkpoint.remote import RemoteTensors, RemoteWeights
 from weightlens.checkpoint.weight_files import is_pickled
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Delta, Dense, added
 from weightlens.errors import CheckpointError, ShapeMismatch, TensorMissing
 

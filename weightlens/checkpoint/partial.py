@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,6 +15,9 @@ MARKER = ".weightlens-partial"
 JOURNAL = ".weightlens-journal"
 REPLACED = ".weightlens-replaced"
 """What OUT held before --overwrite, while the one takes the place of the other."""
+
+PATIENCE = 0.5
+"""Seconds for which the workers of a run that was killed may still hold a folder."""
 
 
 def bytes_held(out: Path) -> int:
@@ -26,7 +30,7 @@ def bytes_held(out: Path) -> int:
 
 
 class PartialFolder:
-    """Held by a lock on its marker, which dies with the process."""
+    """Held by a lock on its marker, which dies with the process, and with those it has forked."""
 
     def __init__(self, out: Path) -> None:
         """out: resolved; the folder lies beside it. Nothing is made yet."""
@@ -46,7 +50,7 @@ class PartialFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = os.open(marker, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
             # another run may have finished and taken the folder away since it was opened
             held = marker.exists() and os.path.samestat(os.fstat(lock), marker.stat())
         except BlockingIOError:
@@ -110,6 +114,20 @@ class PartialFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _lock(file: int) -> None:
+    """Raises BlockingIOError where another process holds it for longer than it takes to die."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _sync(path: Path) -> None:

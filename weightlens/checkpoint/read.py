@@ -1,9 +1,10 @@
 """Reading tensors one at a time, from a folder or from a state dict, behind one interface."""
 
-import math
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,9 +14,9 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from weightlens.checkpoint.config import block_size, read_config
-from weightlens.checkpoint.digests import Piece, ReadDigests
+from weightlens.checkpoint.digests import Piece
 from weightlens.checkpoint.layout import StoredTensor, TensorInfo, scan_folder
-from weightlens.checkpoint.names import tied_to, with_prefix
+from weightlens.checkpoint.names import with_prefix
 from weightlens.checkpoint.orientation import transposed_names
 from weightlens.checkpoint.scaled import (
     check_not_packed,
@@ -24,105 +25,11 @@ from weightlens.checkpoint.scaled import (
     scaled_block,
 )
 from weightlens.checkpoint.staging import staging
-from weightlens.errors import CheckpointError, NonFiniteTensor, TensorMissing, UnsupportedTensor
+from weightlens.checkpoint.weights import ReadInto, Weights
+from weightlens.errors import CheckpointError
 
-
-class Weights(ABC):
-    """Named tensors whose shapes are known before any is read."""
-
-    label: str
-    folder: Path | None = None
-    """Where config.json and the weights lie; None for a state dict and for sums."""
-    read_as: torch.dtype | None = None
-    """The type that tensors are rounded to as they are read; None for as stored."""
-    transposed: frozenset[str] = frozenset()
-    """Names of the matrices that are stored as inputs x outputs (GPT-2's Conv1D)."""
-    scaled: frozenset[str] = frozenset()
-    """Names of the tensors that are stored in 8-bit floats with scales. They read as the product,
-    and `stored` gives it in bfloat16: the rounding of that type is not the checkpoint's."""
-    config: Mapping[str, Any] = MappingProxyType({})
-    """What config.json says; empty for a state dict."""
-    digests: ReadDigests | None = None
-    """Where what is read from files is hashed on the way."""
-
-    @property
-    @abstractmethod
-    def infos(self) -> Mapping[str, TensorInfo]:
-        """Shape and dtype by name, in the checkpoint's order."""
-
-    @abstractmethod
-    def stored(self, name: str) -> Shaped[Tensor, "..."]:
-        """A tensor as stored. Raises TensorMissing for an unknown name."""
-
-    @abstractmethod
-    def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
-        """Entries start … stop of the flattened tensor as stored, in memory of its own."""
-
-    def read(self, name: str) -> Float[Tensor, "..."]:
-        """A tensor in float32.
-
-        Raises NonFiniteTensor where it holds NaN or Inf, UnsupportedTensor where it holds integers.
-        """
-        return self.checked(name, self.stored(name))
-
-    def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
-        """Entries start … stop of the flattened tensor in float32, in memory of its own;
-        raises like `read`."""
-        return self.checked(name, self.stored_block(name, start, stop))
-
-    def read_into(self, out: Float[Tensor, "block"], name: str, start: int) -> None:
-        """Fills `out` with the entries from `start` on that `read_block` gives, without looking for
-        NaN and Inf."""
-        out.copy_(self.read_block(name, start, start + out.numel()))
-
-    def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """What `read` makes of a tensor as stored: the very tensor where that is float32."""
-        self._check_dtype(name, stored.dtype)
-        tensor = self._as_read(stored)
-        if not all_finite(tensor):
-            if all_finite(stored):
-                raise NonFiniteTensor(
-                    f"{self.label}: {name} holds numbers beyond {self.read_as or torch.float32}; "
-                    "choose a wider dtype"
-                )
-            kind = "NaN" if torch.isnan(tensor).any() else "Inf"
-            raise NonFiniteTensor(f"{self.label}: {name} holds {kind}; a merge would spread it")
-        return tensor
-
-    def _check_dtype(self, name: str, dtype: torch.dtype) -> None:
-        if not dtype.is_floating_point:
-            raise UnsupportedTensor(
-                f"{self.label}: {name} is {dtype}; only floating-point weights are measured "
-                "or merged (quantised checkpoints must be dequantised first)"
-            )
-        if dtype.itemsize == 1:
-            raise UnsupportedTensor(
-                f"{self.label}: {name} is {dtype} and means nothing without its scales; "
-                "dequantise the checkpoint first"
-            )
-
-    def _as_read(self, stored: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return (stored if self.read_as is None else stored.to(self.read_as)).float()
-
-    def _own_name(self, name: str) -> str:
-        """The name under which a tensor is stored here: its own, or that of its tied partner."""
-        if name in self.infos:
-            return name
-        if (partner := tied_to(name, self.infos)) is not None:
-            return partner
-        raise TensorMissing(f"{self.label}: no tensor called {name}")
-
-
-def all_finite(tensor: Float[Tensor, "..."]) -> bool:
-    """Whether no entry is NaN or Inf, without a copy of the tensor.
-
-    A finite sum tells, and is several times cheaper than the extremes; where finite entries add up
-    beyond the type, those decide.
-    """
-    if tensor.numel() == 0 or math.isfinite(tensor.sum().item()):
-        return True
-    low, high = torch.aminmax(tensor)
-    return math.isfinite(low.item()) and math.isfinite(high.item())
+Fill = Callable[[UInt8[Tensor, "bytes"], int], None]
+"""Fills memory with a tensor's bytes from one on."""
 
 
 class StoredWeights(Weights):
@@ -186,11 +93,16 @@ class StoredWeights(Weights):
         """Entries start … stop of `read`, without reading the others."""
         return self.checked(name, self._exact_block(name, start, stop))
 
-    def read_into(self, out: Float[Tensor, "block"], name: str, start: int) -> None:
-        """The same, unchecked."""
-        stored = self._exact_block(name, start, start + out.numel())
-        self._check_dtype(name, stored.dtype)
-        out.copy_(stored if self.read_as is None else stored.to(self.read_as))
+    @contextmanager
+    def opened(self, name: str) -> Iterator[ReadInto]:
+        """As in `Weights`."""
+
+        def read(out: Float[Tensor, "block"], start: int) -> None:
+            stored = self._exact_block(name, start, start + out.numel())
+            self._check_dtype(name, stored.dtype)
+            out.copy_(stored if self.read_as is None else stored.to(self.read_as))
+
+        yield read
 
     def _exact(self, name: str) -> Shaped[Tensor, "..."]:
         own = self._own_name(name)
@@ -235,41 +147,55 @@ class FolderWeights(StoredWeights):
     def _saved_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         return self._read_entries(self._tensors[name], start, stop)
 
-    def read_into(self, out: Float[Tensor, "block"], name: str, start: int) -> None:
-        """The same, by way of memory that each thread uses again and again: it stays in the cache
-        of its processor."""
+    @contextmanager
+    def opened(self, name: str) -> Iterator[ReadInto]:
+        """As in `Weights`, from a file that stays open, by way of memory that each thread uses
+        again and again: it stays in the cache of its processor."""
         own = self._own_name(name)
         if own in self.scaled:
-            super().read_into(out, name, start)
+            with super().opened(name) as scaled:
+                yield scaled
             return
-        at = self._tensors[own]
-        self._check_dtype(name, at.info.dtype)
-        stored = staging(out.numel() * at.info.dtype.itemsize)
-        self._fill(stored, at, start)
-        stored = stored.view(at.info.dtype)
-        out.copy_(stored if self.read_as is None else stored.to(self.read_as))
+        at, read_as = self._tensors[own], self.read_as
+        dtype = at.info.dtype
+        self._check_dtype(name, dtype)
+
+        def read(out: Float[Tensor, "block"], start: int) -> None:
+            stored = staging(out.numel() * dtype.itemsize)
+            fill(stored, start * dtype.itemsize)
+            entries = stored.view(dtype)
+            out.copy_(entries if read_as is None else entries.to(read_as))
+
+        with self._filling(at) as fill:
+            yield read
 
     def _read_entries(self, at: StoredTensor, start: int, stop: int) -> Shaped[Tensor, "block"]:
         raw = torch.empty((stop - start) * at.info.dtype.itemsize, dtype=torch.uint8)
-        self._fill(raw, at, start)
+        with self._filling(at) as fill:
+            fill(raw, start * at.info.dtype.itemsize)
         return raw.view(at.info.dtype)
 
-    def _fill(self, raw: UInt8[Tensor, "bytes"], at: StoredTensor, start: int) -> None:
-        """Fills memory with the bytes of a tensor from an entry on."""
-        begin = start * at.info.dtype.itemsize
-        view, done = memoryview(raw.numpy().data), 0
+    @contextmanager
+    def _filling(self, at: StoredTensor) -> Iterator[Fill]:
+        """What fills memory with the bytes of a tensor from a byte on."""
+        piece = Piece(at.file, at.offset, at.info.nbytes)
         # not by a stream of Python's: that takes longer to open than a block to read
         file = os.open(at.file, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            while done < len(view):
-                count = os.preadv(file, [view[done:]], at.offset + begin + done)
-                if count == 0:
-                    raise CheckpointError(f"{at.file}: truncated while it was read")
-                done += count
+            yield partial(self._fill, file, piece)
         finally:
             os.close(file)
+
+    def _fill(self, file: int, piece: Piece, raw: UInt8[Tensor, "bytes"], begin: int) -> None:
+        view, done = memoryview(raw.numpy().data), 0
+        while done < len(view):
+            rest = [view[done:]] if done else [view]
+            count = os.preadv(file, rest, piece.offset + begin + done)
+            if count == 0:
+                raise CheckpointError(f"{piece.file}: truncated while it was read")
+            done += count
         if self.digests is not None:
-            self.digests.see(Piece(at.file, at.offset, at.info.nbytes), begin, view)
+            self.digests.see(piece, begin, view)
 
 
 class MemoryWeights(StoredWeights):

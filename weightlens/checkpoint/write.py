@@ -10,7 +10,6 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -63,7 +62,6 @@ class CheckpointWriter:
         self._pending = {name: info.nbytes for name, info in self._infos.items()}
         self._digests: dict[str, xxhash.xxh3_128] = {}
         self._syncing = Syncing(self._sync) if sync else None
-        self._lock = Lock()
 
     def __enter__(self) -> "CheckpointWriter":
         """Allocates every shard and writes the headers, or finds them, and what is finished.
@@ -114,7 +112,8 @@ class CheckpointWriter:
 
         It must have the planned dtype already: there is one cast, and it is the caller's. With a
         plan, the blocks of one tensor come in order; different tensors may come from different
-        threads. Raises OutputError where the disk is full.
+        threads, or from processes that were forked since. Raises OutputError where the disk is
+        full.
         """
         info = self._infos[name]
         assert tensor.dtype == info.dtype, (name, tensor.dtype, info.dtype)
@@ -125,21 +124,29 @@ class CheckpointWriter:
             self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
         self._files.write(name, raw, at=at)
         self._pending[name] -= len(raw)
-        if self._journal is not None and self._syncing is not None:
-            self._syncing.wrote(len(raw))
+
+    def wrote(self, count: int) -> None:
+        """Told of bytes that were written, by whichever process, brings them to the disk meanwhile.
+        Raises OSError where that fails."""
+        if self._syncing is not None:
+            self._syncing.wrote(count)
+
+    def digest(self, name: str) -> str:
+        """The xxh3-128 of a tensor that this process has written in full; with a plan."""
+        assert not self._pending[name], f"{name}: not written in full"
+        return (self._digests.pop(name, None) or xxhash.xxh3_128()).hexdigest()
 
     def _sync(self) -> None:
         self._files.sync()
         if self._journal is not None:
             self._journal.sync()
 
-    def finish(self, name: str, notes: Any = None) -> None:
-        """Journals a tensor that is written in full. notes: JSON, for `finished` of a later run."""
-        assert not self._pending[name], f"{name}: not written in full"
+    def finish(self, name: str, digest: str, notes: Any = None) -> None:
+        """Takes it that a tensor is written in full, by whichever process, and journals it. digest:
+        what `digest` told there; notes: JSON, for `finished` of a later run."""
+        self._pending[name] = 0
         if self._journal is not None:
-            digest = self._digests.pop(name, None) or xxhash.xxh3_128()
-            with self._lock:
-                self._journal.append(name, digest.hexdigest(), notes)
+            self._journal.append(name, digest, notes)
 
     @property
     def checksums(self) -> dict[str, str]:

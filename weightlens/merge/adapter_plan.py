@@ -23,7 +23,7 @@ from weightlens.checkpoint.adapter_names import (
 )
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import AppliedWeights
-from weightlens.checkpoint.read import Weights
+from weightlens.checkpoint.weights import Weights
 from weightlens.errors import RecipeError
 from weightlens.merge.jobs import Input, Job, Source
 from weightlens.merge.method import normalised

@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 
 from weightlens.checkpoint.names import TIED, is_computed, layered, tied_to
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.remote import RemoteWeights
+from weightlens.checkpoint.weights import Weights
 from weightlens.errors import TensorMissing
 
 _BLOCK = 1 << 20

@@ -25,6 +25,8 @@ from weightlens.merge.provenance import source_record
 from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress, Run
+from weightlens.merge.work import Tell, Threads
+from weightlens.merge.writing import Writing
 from weightlens.version import VERSION
 
 
@@ -115,15 +117,15 @@ def merge_state_dicts(
     Returns the merged tensors and the records of the stripped matrices. Raises like `run_merge`.
     """
     plan = make_plan(resolution, hold_sources(resolution, models))
-    run = Run(plan, seed, workers=workers)
+    run = Run(plan, seed)
     merged = {job.name: torch.empty(job.info.shape, dtype=job.info.dtype) for job in plan.jobs}
 
-    def fill(job: Job) -> None:
+    def fill(job: Job, tell: Tell) -> None:
         entries = merged[job.name].view(-1)
         for start, block in run.blocks(job):
             entries[start : start + block.numel()] = block
 
-    run.each(plan.jobs, fill, lambda done, total, name: None)
+    run.each(plan.jobs, Threads(workers), fill, lambda job, _: None)
     return merged, run.records
 
 
@@ -197,7 +199,7 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
     check_space(plan, out)
     if plan.adapter is not None:
         return _run_adapter(ready, plan, out, options)
-    run = Run(plan, options.seed, cache=options.cache, workers=options.workers)
+    run = Run(plan, options.seed, cache=options.cache)
     key = plan_hash(plan, list(located.models.values()), seed=options.seed)
     digests = ReadDigests()
     for source in plan.sources.values():
@@ -210,7 +212,7 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
         fresh=options.fresh,
         sync=options.sync,
     ) as writer:
-        run.write(writer, options.progress)
+        Writing(run, writer, digests, options.workers).write(options.progress, options.idle)
         if options.verify:
             writer.verify()
         ready.copy_beside(plan, writer.folder)

@@ -18,8 +18,8 @@ from weightlens.checkpoint.adapter_names import module_of
 from weightlens.checkpoint.adapter_write import AdapterWriter
 from weightlens.checkpoint.model import AppliedWeights, Model, base_weights, open_model
 from weightlens.checkpoint.names import place_of
-from weightlens.checkpoint.read import Weights, all_finite
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights, all_finite
 from weightlens.checkpoint.write import check_output
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor

@@ -20,8 +20,8 @@ from weightlens.checkpoint.config import text_config
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
 from weightlens.checkpoint.names import is_computed
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights
 from weightlens.errors import InputError
 from weightlens.spectral.lowrank import Truncation
 

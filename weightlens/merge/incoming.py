@@ -1,10 +1,12 @@
 """A job's tensor as it comes in from the sources, block by block or whole."""
 
+from contextlib import ExitStack
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightlens.checkpoint.read import all_finite
+from weightlens.checkpoint.weights import ReadInto, all_finite
 from weightlens.errors import NonFiniteTensor
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.streaming import Block, Key, Streamed
@@ -12,7 +14,8 @@ from weightlens.merge.streaming import Block, Key, Streamed
 
 class Incoming(Streamed):
     """Blocks read from files as they are asked for, each into the memory of the one before. What
-    one pass has found to be finite, the next does not check again."""
+    one pass has found to be finite, the next does not check again. A context manager, which holds
+    the files open."""
 
     def __init__(self, job: Job, seed: int) -> None:
         """seed: for the method's random draws."""
@@ -21,6 +24,22 @@ class Incoming(Streamed):
         self._checked = 0
         self._on_deltas = job.method.space(job.base is not None) == "deltas"
         self._rows = torch.empty(len(job.all_inputs), 0)
+        self._open = ExitStack()
+        self._read: list[tuple[int, ReadInto]] = []
+
+    def __enter__(self) -> "Incoming":
+        """Opens the source's tensors, and the fallback's."""
+        self._read = [
+            (
+                source.info.entries,
+                self._open.enter_context(source.source.weights.opened(source.name)),
+            )
+            for source in (*self._job.all_inputs, self._job.fallback)
+        ]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
 
     @property
     def count(self) -> int:
@@ -34,8 +53,11 @@ class Incoming(Streamed):
         if self._rows.shape[1] < length:
             self._rows = torch.empty(len(job.all_inputs), length)
         rows = self._rows[:, :length]
-        for row, source in zip(rows, job.all_inputs, strict=True):
-            self._read(row, source, start)
+        for row, (entries, read) in zip(rows, self._read, strict=False):
+            if entries >= stop:
+                read(row, start)
+            else:
+                self._read_with_fallback(row, start, read, entries)
         if stop > self._checked:
             if not all_finite(rows):
                 self._refuse(start, stop)
@@ -48,14 +70,15 @@ class Incoming(Streamed):
             sources.sub_(base)
         return Block(start, base, sources.unbind())
 
-    def _read(self, row: Float[Tensor, "block"], source: Input, start: int) -> None:
+    def _read_with_fallback(
+        self, row: Float[Tensor, "block"], start: int, read: ReadInto, entries: int
+    ) -> None:
         """What a source lacks comes from the fallback."""
-        own = min(max(source.info.entries - start, 0), row.numel())
+        own = max(entries - start, 0)
         if own:
-            source.source.weights.read_into(row[:own], source.name, start)
-        if own < row.numel():
-            there = self._job.fallback
-            there.source.weights.read_into(row[own:], there.name, start + own)
+            read(row[:own], start)
+        _, fall_back = self._read[-1]
+        fall_back(row[own:], start + own)
 
     def _refuse(self, start: int, stop: int) -> None:
         """Raises NonFiniteTensor with the name of the source that is at fault."""

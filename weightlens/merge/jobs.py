@@ -11,8 +11,8 @@ import torch
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import AppliedWeights, Model
 from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered, tied_to
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights
 from weightlens.errors import ShapeMismatch, TensorMissing
 from weightlens.merge.agreement import (
     Side,

@@ -1,6 +1,6 @@
 """How a merge runs, whatever it merges."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from weightlens.merge.running import Progress
 @dataclass(frozen=True)
 class Options:
     """See `run_merge`. places: where models are to be had from, by what the recipe calls them.
-    steps: what the recipes before it in the same file came to; folders: and where that lies."""
+    idle: called now and then where there is no progress. steps: what the recipes before it in the
+    same file came to; folders: and where that lies."""
 
     seed: int = 0
     overwrite: bool = False
@@ -26,6 +27,7 @@ class Options:
     engine: Engine | None = None
     places: Mapping[str, str] = field(default_factory=lambda: HERE)
     progress: Progress = lambda done, total, name: None
+    idle: Callable[[], None] = lambda: None
     steps: Mapping[str, MergeReport] = field(default_factory=dict)
     folders: Mapping[str, Path] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from weightlens.checkpoint.config import stacked_layers, text_config
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.names import TIED, has_row_for_each_token
 from weightlens.checkpoint.partial import bytes_held
-from weightlens.checkpoint.read import Weights
+from weightlens.checkpoint.weights import Weights
 from weightlens.errors import OutputError
 from weightlens.merge.adapter_plan import AdapterPlan, plan_adapter
 from weightlens.merge.agreement import has_own

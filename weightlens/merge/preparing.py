@@ -20,7 +20,7 @@ from weightlens.merge.plan import Plan, make_plan
 from weightlens.merge.record import PlanReport
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.tokens import Words, words_of
-from weightlens.merge.work import Workers
+from weightlens.merge.work import worker_count
 
 Engine = Literal["weightlens", "mergekit"]
 
@@ -117,7 +117,7 @@ def _own_plan(name: str, step: Prepared) -> Plan:
 def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
     """What a dry run tells."""
     plan, located = prepared.plan, prepared.located
-    threads = Workers(workers).count
+    threads = worker_count(workers)
     kinds: dict[str, int] = {}
     for job in plan.jobs if plan else ():
         kind = job.kind if job.kind != "stream" else job.method.passes

@@ -1,14 +1,14 @@
 """Running a plan: the output of every job, block by block, in its final dtype."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.names import place_of
-from weightlens.checkpoint.read import all_finite
-from weightlens.checkpoint.write import CheckpointWriter
+from weightlens.checkpoint.weights import all_finite
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor, ShapeMismatch
 from weightlens.factors import FactorCache
@@ -19,72 +19,54 @@ from weightlens.merge.memory import keep_freed_blocks
 from weightlens.merge.plan import Plan
 from weightlens.merge.record import MatrixRecord
 from weightlens.merge.streaming import CHUNK, Held, Key, Streamed
-from weightlens.merge.work import Workers, single_threaded
+from weightlens.merge.work import Result, Tell, Work, Workers, single_threaded
 
 BLOCK = CHUNK
 """Entries that are written at a time. The output does not depend on it."""
 
 Progress = Callable[[int, int, str], None]
-"""Told the bytes written, their total, and the name of the tensor that was finished last."""
+"""Told the bytes written, their total, and the name of the tensor that was finished last; after
+every tensor, and within large ones."""
 
 
 class Run:
     """One pass over a plan; collects the records of the matrices that it strips."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        seed: int,
-        *,
-        cache: FactorCache | None = None,
-        workers: int | None = None,
-    ) -> None:
+    def __init__(self, plan: Plan, seed: int, *, cache: FactorCache | None = None) -> None:
         """seed: of random draws and subspaces; cache: for the base's factorisations."""
         self.plan, self.seed, self.cache = plan, seed, cache
-        self.workers = Workers(workers)
         keep_freed_blocks()
         self._records: dict[str, list[MatrixRecord]] = {}
 
     @property
     def records(self) -> list[MatrixRecord]:
         """Of the matrices done so far, in the order of the output."""
-        return [record for job in self.plan.jobs for record in self._records.get(job.name, [])]
+        return [record for job in self.plan.jobs for record in self.records_of(job)]
 
-    def write(self, writer: CheckpointWriter, progress: Progress) -> None:
-        """Writes the output of every job that no earlier run has finished."""
-        for job in self.plan.jobs:
-            if job.name in writer.finished:
-                notes = writer.finished[job.name]
-                self._records[job.name] = [MatrixRecord.model_validate(note) for note in notes]
-        left = [job for job in self.plan.jobs if job.name not in writer.finished]
+    def records_of(self, job: Job) -> list[MatrixRecord]:
+        """Of one tensor's matrices."""
+        return self._records.get(job.name, [])
 
-        def write(job: Job) -> None:
-            for start, block in self.blocks(job):
-                self.workers.check()
-                writer.write(job.name, block, start=start)
-            notes = [record.model_dump() for record in self._records.get(job.name, [])]
-            writer.finish(job.name, notes)
+    def recall(self, job: Job, notes: Sequence[Any]) -> None:
+        """Takes the records of a job that an earlier run has done, as they were journalled."""
+        self._records[job.name] = [MatrixRecord.model_validate(note) for note in notes]
 
-        self.each(left, write, progress)
-
-    def each(self, jobs: Sequence[Job], do: Callable[[Job], None], progress: Progress) -> None:
-        """Does every job: those that stream side by side, those of whole tensors one by one with
-        all threads. Progress counts from what is not among the jobs."""
-        total = self.plan.bytes_written
-        done = total - sum(job.info.nbytes for job in jobs)
-
-        def finished(job: Job) -> None:
-            nonlocal done
-            done += job.info.nbytes
-            progress(done, total, job.name)
-
-        progress(done, total, "")
+    def each(
+        self,
+        jobs: Sequence[Job],
+        workers: Workers,
+        do: Callable[[Job, Tell], Result],
+        done: Callable[[Job, Result], None],
+        came: Tell = lambda count: None,
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Does every job: those that stream side by side, those of whole tensors one by one in this
+        process with all threads. The others: as in Work."""
         streams = [job for job in jobs if job.kind != "matrix"]
-        self.workers.each(streams, lambda job: job.info.nbytes, do, finished)
+        workers.each(Work(streams, lambda job: job.info.nbytes, do, done, came, idle))
         for job in jobs:
             if job.kind == "matrix":
-                do(job)
-                finished(job)
+                done(job, do(job, came))
 
     def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
         """The output of a job: (position of the first entry, entries in the final dtype).
@@ -105,7 +87,8 @@ class Run:
 
     def _computed(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
         if job.kind == "stream":
-            yield from _combined(job, Incoming(job, self.seed))
+            with Incoming(job, self.seed) as tensor:
+                yield from _combined(job, tensor)
         elif job.transforms:
             yield 0, self._stripped(job).flatten()
         else:

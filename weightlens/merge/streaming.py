@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -121,22 +122,41 @@ def size(values: Float[Tensor, "block"]) -> float:
 
 def inner(left: Float[Tensor, "block"], right: Float[Tensor, "block"]) -> float:
     """⟨x, y⟩ of a block, summed like `total`."""
-    whole = left.numel() // _STRETCH * _STRETCH
-    # numpy: one dot product for each stretch, without an array of the products
-    head = np.vecdot(*(x[:whole].numpy().reshape(-1, _STRETCH) for x in (left, right)))
-    tail = torch.dot(left[whole:].double(), right[whole:].double())
-    return float(head.sum(dtype=np.float64) + tail.item())
+    return float(_inner(*_in_stretches(left, right)))
 
 
 def gram(tensor: Streamed, *, with_base: bool = False) -> Float[Tensor, "n n"]:
     """⟨x_i, x_j⟩ of the flattened sources, in float64, summed chunk by chunk. with_base: the base
     counts as the first of them."""
     count = tensor.count + with_base
-    products = torch.zeros(count, count, dtype=torch.float64)
+    products = np.zeros((count, count))
     for block in tensor.blocks():
         vectors = [block.base, *block.sources] if with_base else block.sources
-        given = [vector for vector in vectors if vector is not None]
-        for i, left in enumerate(given):
-            for j, right in enumerate(given[: i + 1]):
-                products[i, j] += inner(left, right)
-    return products + products.tril(-1).T
+        cut = _in_stretches(*[vector for vector in vectors if vector is not None])
+        for i, left in enumerate(cut):
+            for j, right in enumerate(cut[: i + 1]):
+                products[i, j] += _inner(left, right)
+    return torch.from_numpy(products + np.tril(products, -1).T)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A vector as stretches of 1024, and the rest of it in float64."""
+
+    head: npt.NDArray[np.float32]
+    tail: npt.NDArray[np.float64]
+
+
+def _in_stretches(*vectors: Float[Tensor, "block"]) -> list[_Cut]:
+    whole = vectors[0].numel() // _STRETCH * _STRETCH if vectors else 0
+    arrays = [vector.numpy() for vector in vectors]
+    return [
+        _Cut(array[:whole].reshape(-1, _STRETCH), array[whole:].astype(np.float64))
+        for array in arrays
+    ]
+
+
+def _inner(left: _Cut, right: _Cut) -> np.float64:
+    # one dot product for each stretch, without an array of the products
+    head = np.vecdot(left.head, right.head).sum(dtype=np.float64)
+    return head + np.dot(left.tail, right.tail) if len(left.tail) else head

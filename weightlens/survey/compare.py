@@ -10,8 +10,8 @@ from pydantic import Field
 
 from weightlens.checkpoint.model import Model, base_weights
 from weightlens.checkpoint.names import place_of
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Compact, Delta, Dense
 from weightlens.errors import InputError
 from weightlens.overlap.alignment import alignment_with

@@ -6,7 +6,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.fused import fused_parts
-from weightlens.checkpoint.read import Weights
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Delta, Dense, Factored
 
 

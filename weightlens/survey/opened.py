@@ -6,7 +6,8 @@ from os import PathLike
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model, open_model
-from weightlens.checkpoint.read import MemoryWeights, Weights
+from weightlens.checkpoint.read import MemoryWeights
+from weightlens.checkpoint.weights import Weights
 from weightlens.hub import resolve
 
 ModelLike = str | PathLike[str] | Mapping[str, Tensor] | Model

@@ -11,8 +11,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import on_device
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, Factorised, factorised

@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.read import Weights
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Delta, Dense
 from weightlens.errors import NonFiniteTensor
 from weightlens.overlap.rounding import rounding_energy

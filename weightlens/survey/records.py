@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from weightlens.checkpoint.model import Model
 from weightlens.checkpoint.names import place_of
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Delta
 from weightlens.overlap.curve import OverlapCurve
 from weightlens.spectral.basis import Factorisation

@@ -3,8 +3,8 @@
 import torch
 
 from weightlens.checkpoint.model import base_weights
-from weightlens.checkpoint.read import Weights
 from weightlens.checkpoint.selection import Selection
+from weightlens.checkpoint.weights import Weights
 from weightlens.record import Record
 from weightlens.spectral.gram import singular_values
 from weightlens.spectral.rank import effective_rank, stable_rank

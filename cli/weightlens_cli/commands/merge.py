@@ -131,7 +131,8 @@ def merge(
     if out is None:
         raise OutputError("OUT is missing: name a folder for the merge, or use --dry-run")
     reuse_freed_memory()
-    with screen.bytes_bar() as bar:
+    # a process with a thread to draw it could not be forked
+    with screen.bytes_bar(thread=False) as bar:
         task = bar.add_task("merging", total=None)
         options = Options(
             seed=seed,
@@ -143,7 +144,10 @@ def merge(
             places=places,
             workers=workers,
             cache=chosen_cache(no_cache),
-            progress=lambda done, total, name: bar.update(task, completed=done, total=total),
+            progress=lambda done, total, name: bar.update(
+                task, completed=done, total=total, refresh=True
+            ),
+            idle=bar.refresh,
         )
         if again:
             report = rebuild_merge(recipe, out, options=options)
