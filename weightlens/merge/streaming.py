@@ -116,8 +116,10 @@ def total(values: Float[Tensor, "block"]) -> float:
 def size(values: Float[Tensor, "block"]) -> float:
     """Σ |x| of a block, summed like `total`."""
     whole = values.numel() // _STRETCH * _STRETCH
-    head = torch.linalg.vector_norm(values[:whole].view(-1, _STRETCH), ord=1, dim=1)
-    return float(head.sum(dtype=torch.float64) + values[whole:].abs().sum(dtype=torch.float64))
+    # not vector_norm, which takes five times as long for this order
+    sizes = values.abs()
+    head = sizes[:whole].view(-1, _STRETCH).sum(1)
+    return float(head.sum(dtype=torch.float64) + sizes[whole:].sum(dtype=torch.float64))
 
 
 def inner(left: Float[Tensor, "block"], right: Float[Tensor, "block"]) -> float:

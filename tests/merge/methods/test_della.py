@@ -107,16 +107,30 @@ def test_columns_come_by_size_and_of_equal_sizes_the_leftmost_first(sizes: np.nd
     assert np.array_equal(ascending(torch.from_numpy(rows)).numpy(), expected)
 
 
-# 2¹⁴ columns and fewer leave a size 8 bits of exponent and 10 of mantissa: where neighbours in the
-# order found are out of order, they differ by less than 2⁻¹⁰ of themselves.
-@pytest.mark.parametrize("width", [2, 1000, 1 << 14])
+# Sizes are compared by 8 bits of exponent and 10 of mantissa: where neighbours in the order found
+# are out of order, they differ by less than 2⁻¹⁰ of themselves.
+@pytest.mark.parametrize("width", [2, 1000, 1 << 14, (1 << 14) + 1])
 def test_sizes_a_thousandth_apart_are_told_apart(width: int) -> None:
     rows = family((2, width), 1).deltas[0]
     sizes = rows.abs().gather(1, ascending(rows))
     assert bool((sizes[:, :-1] <= sizes[:, 1:] * (1 + 2**-10)).all())
+    expected = rows.abs().sort(dim=1).values
+    assert torch.allclose(sizes, expected, rtol=2**-10, atol=0)
 
 
-def test_wide_rows_are_in_the_exact_order() -> None:
-    rows = family((2, (1 << 14) + 1), 1).deltas[0]
-    expected = torch.sort(rows.abs(), dim=1, stable=True).indices
-    assert torch.equal(ascending(rows), expected)
+# 16 bits hold 64 powers of two, below the largest of each row for itself; what is smaller yet, here
+# the last column of the first row, counts as equal to 0.
+def test_sizes_are_told_apart_over_64_powers_of_two_of_the_rows_largest() -> None:
+    powers = torch.arange(10.0, -55.0, -1.0).exp2()
+    rows = torch.stack([powers, powers * 2**-40, torch.zeros(65)])
+    ascent = torch.arange(64, -1, -1)
+    assert torch.equal(ascending(rows)[:2], ascent.expand(2, -1))
+    assert torch.equal(ascending(rows)[2], torch.arange(65))
+    rows[:, 0] *= 2**9
+    ties = torch.tensor([*range(55, 65), *range(54, -1, -1)])
+    assert torch.equal(ascending(rows)[:2], ties.expand(2, -1))
+
+
+def test_rows_without_entries_have_no_columns() -> None:
+    assert ascending(torch.empty(3, 0)).shape == (3, 0)
+    assert ascending(torch.empty(0, 3)).shape == (0, 3)

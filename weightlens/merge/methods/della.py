@@ -55,39 +55,26 @@ def _limits_by_rank(width: int, density: float, epsilon: float) -> npt.NDArray[n
     return limits(density - epsilon + 2 * epsilon * share).view(np.int32)
 
 
-_NARROW = 14
-"""Columns of so many bits leave a size 18 bits or more: sizes a thousandth apart are told apart."""
+_DROPPED = 13
+"""Bits of float32 that are left out of account: sizes a thousandth apart are told apart."""
+_KEYS = 1 << 16
+"""Of what is left, sizes are told apart from the row's largest down to the 2⁻⁶⁴th part of it."""
 
 
 def ascending(rows: Float[Tensor, "rows n"]) -> Int[Tensor, "rows n"]:
     """The columns of each row by the size of their entries, of equal ones the leftmost first.
 
-    Sizes and columns are packed into one integer each, since sorting integers is several times
-    faster than asking for an order. In rows of at most 2¹⁴ entries the integers have 32 bits, and
-    sizes that agree in what the columns leave of those count as equal: that moves a probability by
-    less than the share of the row that is so near.
+    Sizes are compared by 16 bits, since there is a radix sort for so many, several times faster
+    than one of floats. Sizes that agree in those count as equal: that moves a probability by less
+    than the share of the row that is so near.
     """
-    width = (rows.shape[1] - 1).bit_length()
-    if width > _NARROW:
-        return _ascending_exactly(rows)
-    # the bits of positive floats are in the order of the floats, and the first of them is 0
-    keys = rows.abs().numpy().view(np.uint32)
-    keys >>= np.uint32(max(width - 1, 0))
-    keys <<= np.uint32(width)
-    keys |= np.arange(rows.shape[1], dtype=np.uint32)
-    keys.sort(axis=1)
-    keys &= np.uint32((1 << width) - 1)
-    return torch.from_numpy(keys.astype(np.int64))
-
-
-def _ascending_exactly(rows: Float[Tensor, "rows n"]) -> Int[Tensor, "rows n"]:
-    packed = np.empty(rows.shape, np.uint64)
-    halves = packed.view(np.uint32).reshape(*rows.shape, 2)
-    low, high = (0, 1) if np.little_endian else (1, 0)
-    halves[..., low] = np.arange(rows.shape[1], dtype=np.uint32)
-    halves[..., high] = rows.abs().numpy().view(np.uint32)
-    packed.sort(axis=1)
-    return torch.from_numpy(packed.view(np.int64) & 0xFFFFFFFF)
+    # the bits of positive floats are in the order of the floats
+    keys = rows.abs().numpy().view(np.int32) >> _DROPPED
+    if rows.numel():
+        lowest = keys.max(axis=1, keepdims=True) - (_KEYS - 1)
+        keys -= np.maximum(lowest, 0)
+        np.maximum(keys, 0, out=keys)
+    return torch.from_numpy(keys.astype(np.uint16).argsort(axis=1, kind="stable"))
 
 
 class Della(_Della):
