@@ -5,11 +5,11 @@
 
 Writes a base and two fine-tunes (bfloat16, normal weights and deltas) into a folder, and for every
 method runs `weightlens merge` and `mergekit-yaml` one after the other: wall time and peak memory of
-the whole process, medians of the repeats, and their ratio, also without what either takes to import
-itself. weightlens waits until its output is on the disk, mergekit does not, so it is measured with
---no-sync too. The floor is reading the sources and writing a file of the size of the output, with
-`cat` and `cp`. --curve: peak memory of weightlens over models of growing size instead. --strip: a
-strip merge beside the factorisations that it needs.
+all their processes, medians of the repeats, and their ratio, also without what either takes to
+import itself. weightlens waits until its output is on the disk, mergekit does not, so it is
+measured with --no-sync too. The floor is reading the sources and writing a file of the size of the
+output, with `cat` and `cp`. --curve: peak memory of weightlens over models of growing size instead.
+--strip: a strip merge beside the factorisations that it needs.
 """
 
 import argparse

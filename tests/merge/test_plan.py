@@ -33,14 +33,28 @@ from weightlens.merge.engine import plan_merge, run_merge
 
 NORM, HEAD = "model.norm.weight", "lm_head.weight"
 MERGE_THAT_TELLS_ITS_PEAK = """
-import sys
+import multiprocessing, sys
 from pathlib import Path
 from weightlens.merge.engine import plan_merge, run_merge
 recipe, out = map(Path, sys.argv[1:])
 print(plan_merge(recipe, workers=2)[0].peak_memory)
-run_merge(recipe, out, workers=2)
-status = Path("/proc/self/status").read_text()  # getrusage counts what was before exec, too
-print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+peak = 0
+
+def share(process):
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    return int(text.split("\\nPss:")[1].split()[0]) * 1024
+
+def look(*_):
+    global peak
+    workers = [child.pid for child in multiprocessing.active_children()]
+    assert len(workers) <= 2
+    try:
+        peak = max(peak, sum(map(share, ["self", *workers])))
+    except OSError:  # one has just ended
+        pass
+
+run_merge(recipe, out, workers=2, progress=look)
+print(peak)
 """
 
 

@@ -73,7 +73,7 @@ def merge(
         EngineName, typer.Option(help="auto: mergekit's own only where it has to be.")
     ] = EngineName.auto,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that merge tensors side by side.")
+        int | None, typer.Option(min=1, help="Tensors merged at a time, each by its own process.")
     ] = None,
     no_cache: NoCache = False,
     push: Annotated[
