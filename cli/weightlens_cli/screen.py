@@ -39,10 +39,19 @@ def progress_bar() -> "AbstractContextManager[Progress]":
 
 def bytes_bar(*, thread: bool = True) -> "AbstractContextManager[Progress]":
     """The same for bytes: how many of how many, and how many in a second. thread: whether one of
-    its own draws it again and again; else whoever moves it does, and `refresh`."""
+    its own draws it again and again; else whoever moves it does, and `refresh`, until
+    `draw_by_thread`."""
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
     return _bar(DownloadColumn(), TransferSpeedColumn(), thread=thread)
+
+
+def draw_by_thread(bar: "Progress") -> None:
+    """Has a bar that had none be drawn by a thread from now on."""
+    if not bar.disable and not bar.live.auto_refresh:
+        bar.live.stop()
+        bar.live.auto_refresh = True
+        bar.live.start(refresh=True)
 
 
 @contextmanager

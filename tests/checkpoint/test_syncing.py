@@ -12,7 +12,6 @@ from weightlens.checkpoint.syncing import Syncing
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syncing, "BEGIN_BYTES", 10)
-    monkeypatch.setattr(syncing, "SYNC_BYTES", 30)
 
 
 def test_syncing_begins_beside_the_writing_once_there_is_enough() -> None:
@@ -25,23 +24,39 @@ def test_syncing_begins_beside_the_writing_once_there_is_enough() -> None:
     assert calls == [1]
 
 
-def test_writing_waits_where_too_much_is_not_on_the_disk() -> None:
-    """While the first 10 bytes are under way, 29 more may be written; the 30th waits for them."""
-    release, began = Event(), Event()
+def test_nobody_waits_for_the_disk_and_the_next_syncing_begins_when_one_has_ended() -> None:
+    release, began, calls = Event(), Event(), []
 
     def slow() -> None:
+        calls.append(1)
         began.set()
         assert release.wait(10)
 
     beside = Syncing(slow)
     beside.wrote(10)
     assert began.wait(10)
-    beside.wrote(29)
-    began.clear()
+    beside.wrote(1000)
+    assert len(calls) == 1
     release.set()
+    assert beside._under_way is not None
+    beside._under_way.result(10)
+    began.clear()
     beside.wrote(1)
     assert began.wait(10)
     beside.close()
+    assert len(calls) == 2
+
+
+def test_a_failure_is_told_at_the_next_chance() -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    failing = Syncing(full)
+    failing.wrote(10)
+    failing.close()
+    failing.wrote(9)
+    with pytest.raises(OSError, match="No space"):
+        failing.wrote(1)
 
 
 def test_finishing_syncs_what_is_left_and_a_failure_is_not_lost() -> None:

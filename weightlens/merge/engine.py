@@ -55,8 +55,9 @@ def run_merge(
     on the disk before; without, a loss of power can damage it, a kill cannot. lenient: unknown keys
     in the recipe are warnings. engine: ours wherever it can, unless one is named. places: where
     models are to be had from, by what the recipe calls them, if not by that name. cache: where
-    factorisations of the base are kept and found again. workers: threads that merge tensors side
-    by side; the bytes do not depend on it. Raises InputError and its kinds.
+    factorisations of the base are kept and found again. workers: how many tensors are merged side
+    by side, each by a process that is forked from this one where that has no other threads, else by
+    a thread; the bytes do not depend on it. Raises InputError and its kinds.
 
     A file of several recipes is carried out step by step, the results of all but the last in
     OUT.steps, which goes when the last is done.
@@ -212,7 +213,9 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
         fresh=options.fresh,
         sync=options.sync,
     ) as writer:
-        Writing(run, writer, digests, options.workers).write(options.progress, options.idle)
+        Writing(run, writer, digests, options.workers).write(
+            options.progress, options.idle, options.alone
+        )
         if options.verify:
             writer.verify()
         ready.copy_beside(plan, writer.folder)
@@ -248,6 +251,8 @@ def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> Me
 
 
 def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
+    options.alone()
+
     def written(tensors: int, size: int) -> MergeReport:
         records = _records(ready.located)
         return _report(ready, options, None, records, tensors=tensors, size=size)

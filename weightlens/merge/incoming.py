@@ -28,14 +28,16 @@ class Incoming(Streamed):
         self._read: list[tuple[int, ReadInto]] = []
 
     def __enter__(self) -> "Incoming":
-        """Opens the source's tensors, and the fallback's."""
-        self._read = [
-            (
-                source.info.entries,
-                self._open.enter_context(source.source.weights.opened(source.name)),
-            )
-            for source in (*self._job.all_inputs, self._job.fallback)
-        ]
+        """Opens the sources' tensors, and the fallback's where it is needed."""
+        inputs = list(self._job.all_inputs)
+        if any(i.info.entries < self.entries for i in inputs):
+            inputs.append(self._job.fallback)
+        with ExitStack() as stack:
+            self._read = [
+                (i.info.entries, stack.enter_context(i.source.weights.opened(i.name)))
+                for i in inputs
+            ]
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -53,7 +55,7 @@ class Incoming(Streamed):
         if self._rows.shape[1] < length:
             self._rows = torch.empty(len(job.all_inputs), length)
         rows = self._rows[:, :length]
-        for row, (entries, read) in zip(rows, self._read, strict=False):
+        for row, (entries, read) in zip(rows, self._read[: len(rows)], strict=True):
             if entries >= stop:
                 read(row, start)
             else:

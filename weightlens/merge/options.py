@@ -14,8 +14,9 @@ from weightlens.merge.running import Progress
 @dataclass(frozen=True)
 class Options:
     """See `run_merge`. places: where models are to be had from, by what the recipe calls them.
-    idle: called now and then where there is no progress. steps: what the recipes before it in the
-    same file came to; folders: and where that lies."""
+    idle: called now and then where there is no progress; alone: called when this process goes on
+    alone, or without forking, and may have threads. steps: what the recipes before it in the same
+    file came to; folders: and where that lies."""
 
     seed: int = 0
     overwrite: bool = False
@@ -28,6 +29,7 @@ class Options:
     places: Mapping[str, str] = field(default_factory=lambda: HERE)
     progress: Progress = lambda done, total, name: None
     idle: Callable[[], None] = lambda: None
+    alone: Callable[[], None] = lambda: None
     steps: Mapping[str, MergeReport] = field(default_factory=dict)
     folders: Mapping[str, Path] = field(default_factory=dict)
 

@@ -117,7 +117,7 @@ def _own_plan(name: str, step: Prepared) -> Plan:
 def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
     """What a dry run tells."""
     plan, located = prepared.plan, prepared.located
-    threads = worker_count(workers)
+    count = worker_count(workers)
     kinds: dict[str, int] = {}
     for job in plan.jobs if plan else ():
         kind = job.kind if job.kind != "stream" else job.method.passes
@@ -138,8 +138,8 @@ def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
         bytes_read=plan.bytes_read if plan else None,
         bytes_written=plan.bytes_written if plan else None,
         bytes_to_download=located.missing,
-        peak_memory=plan.peak_memory(threads) if plan else None,
-        workers=threads,
+        peak_memory=plan.peak_memory(count) if plan else None,
+        workers=count,
         warnings=list(prepared.warnings),
     )
 

@@ -16,7 +16,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
@@ -45,7 +46,10 @@ _PR_SET_PDEATHSIG = 1
 
 def workers_here(count: int | None = None) -> Workers:
     """Processes where this one can be forked without harm, threads where not."""
-    return Processes(count) if can_fork() else Threads(count)
+    if can_fork():
+        with suppress(OSError):  # no memory that processes share, as in some containers
+            return Processes(count)
+    return Threads(count)
 
 
 def can_fork() -> bool:
@@ -53,26 +57,34 @@ def can_fork() -> bool:
     lock that one of them held, and one that uses a GPU cannot use it any more."""
     return (
         sys.platform == "linux"
-        and threading.active_count() == 1
+        and all(_is_harmless(thread) for thread in threading.enumerate())
         and not multiprocessing.current_process().daemon
         and not torch.cuda.is_initialized()
     )
 
 
+def _is_harmless(thread: threading.Thread) -> bool:
+    """This one, and the one that tqdm keeps from its first bar on: no worker asks for its locks."""
+    return thread is threading.current_thread() or type(thread).__name__ == "TMonitor"
+
+
 class Processes(Workers):
     """Workers with a process each. Results and exceptions are pickled on their way."""
+
+    def __init__(self, count: int | None = None) -> None:
+        """As in Workers. Raises OSError where processes can share no memory."""
+        super().__init__(count)
+        self._taken = multiprocessing.get_context("fork").Value("q", 0)
 
     def each(self, work: Work[Item, Result]) -> None:
         """As in Workers. Raises OutputError where a worker is killed from outside."""
         ordered = work.ordered()
         running: dict[Connection, BaseProcess] = {}
         try:
-            with single_threaded(), warnings.catch_warnings():
-                # Python counts the idle threads of OpenBLAS and OpenMP, which stand a fork
-                warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
-                taken = multiprocessing.get_context("fork").Value("q", 0)
+            with single_threaded(), _forking():
+                self._taken.value = 0
                 for _ in range(min(self.count, len(ordered))):
-                    results, process = _forked(ordered, taken, work)
+                    results, process = _forked(ordered, self._taken, work)
                     running[results] = process
             while running:
                 ready = wait(list(running), WAIT)
@@ -91,6 +103,19 @@ class Processes(Workers):
                 process.join()
 
 
+@contextmanager
+def _forking() -> Iterator[None]:
+    """Without a warning of the idle threads of OpenBLAS and OpenMP, which stand a fork; and an
+    interrupt has to wait, so that none comes between a worker and the list of them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _forked(
     ordered: Sequence[Item], taken: "Synchronized[int]", work: Work[Item, Result]
 ) -> tuple[Connection, BaseProcess]:
@@ -105,7 +130,7 @@ def _forked(
         return place if place < len(ordered) else None
 
     def run() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it and ends its workers
         _die_with(parent)
         gc.freeze()  # what is shared with the parent is not looked through, and so not copied
         serve(ordered, take, work.do, lambda message: sending.send(_portable(message)))
@@ -140,7 +165,7 @@ def _received(results: Connection, process: BaseProcess) -> Message:
     """The next message. Raises OutputError where none can come any more."""
     try:
         message: Message = results.recv()
-    except EOFError:
+    except (EOFError, OSError):
         process.join()
         raise OutputError(
             f"a worker ended before its time (exit code {process.exitcode}), most likely killed "

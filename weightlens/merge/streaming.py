@@ -18,7 +18,7 @@ from torch import Tensor
 
 CHUNK = 1 << 18
 """Entries in hand at a time: they fit the cache of a processor. Smaller blocks would fit it better,
-but workers would lose more than that by waiting for each other at the lock of Python."""
+but what Python does for each of them would cost more than that."""
 
 
 @dataclass(frozen=True)

@@ -126,16 +126,17 @@ class Threads(Workers):
                 Thread(target=serve, args=(ordered, take, work.do, messages.put))
                 for _ in range(min(self.count, len(ordered)))
             ]
-            for thread in threads:
-                thread.start()
             try:
+                for thread in threads:
+                    thread.start()
                 self._listen(messages, len(threads), work, ordered)
             except BaseException:
                 self._stop.set()
                 raise
             finally:
                 for thread in threads:
-                    thread.join()
+                    if thread.ident is not None:  # it began
+                        thread.join()
 
     def _listen(
         self,
@@ -185,7 +186,7 @@ def heed(message: Message, work: Work[Item, Result], ordered: Sequence[Item]) ->
         case Failed(error):
             raise error
         case Ended():
-            return
+            return  # whoever listens knows how many are left
 
 
 def worker_count(count: int | None = None) -> int:

@@ -10,7 +10,7 @@ from weightlens.checkpoint.write import CheckpointWriter
 from weightlens.merge.jobs import Job
 from weightlens.merge.processes import workers_here
 from weightlens.merge.running import Progress, Run
-from weightlens.merge.work import Tell
+from weightlens.merge.work import Tell, Workers
 
 TOLD_BYTES = 1 << 24
 """What a worker writes before it tells of it."""
@@ -34,12 +34,13 @@ class Writing:
         self, run: Run, writer: CheckpointWriter, digests: ReadDigests, workers: int | None
     ) -> None:
         """workers: how many; as many as there are processors where none is given."""
-        self._run, self._writer, self._digests = run, writer, digests
-        self._workers = workers_here(workers)
+        self._run, self._writer, self._digests, self._count = run, writer, digests, workers
 
-    def write(self, progress: Progress, idle: Callable[[], None]) -> None:
-        """Writes the output of every job that no earlier run has finished. idle: called now and
-        then where there is nothing new."""
+    def write(
+        self, progress: Progress, idle: Callable[[], None], alone: Callable[[], None]
+    ) -> None:
+        """Writes the output of every job that no earlier run has finished. idle, alone: as in
+        Options."""
         run, finished = self._run, self._writer.finished
         for job in run.plan.jobs:
             if job.name in finished:
@@ -62,13 +63,21 @@ class Writing:
             came(written.untold)
 
         progress(so_far, total, last)
-        run.each(left, self._workers, self._write_one, done, came, idle)
+        # not before: what is called there may have begun threads
+        workers = workers_here(self._count)
 
-    def _write_one(self, job: Job, tell: Tell) -> _Written:
+        def write(job: Job, tell: Tell) -> _Written:
+            if job.kind == "matrix":
+                alone()
+            return self._write_one(job, tell, workers)
+
+        run.each(left, workers, write, done, came, idle)
+
+    def _write_one(self, job: Job, tell: Tell, workers: Workers) -> _Written:
         """In a worker."""
         untold = 0
         for start, block in self._run.blocks(job):
-            self._workers.check()
+            workers.check()
             self._writer.write(job.name, block, start=start)
             untold += block.nbytes
             if untold >= TOLD_BYTES:

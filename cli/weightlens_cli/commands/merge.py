@@ -72,9 +72,7 @@ def merge(
     engine: Annotated[
         EngineName, typer.Option(help="auto: mergekit's own only where it has to be.")
     ] = EngineName.auto,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Tensors merged at a time, each by its own process.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Tensors merged at a time.")] = None,
     no_cache: NoCache = False,
     push: Annotated[
         str | None,
@@ -148,6 +146,7 @@ def merge(
                 task, completed=done, total=total, refresh=True
             ),
             idle=bar.refresh,
+            alone=lambda: screen.draw_by_thread(bar),
         )
         if again:
             report = rebuild_merge(recipe, out, options=options)
