@@ -30,7 +30,7 @@ def among_largest(values: Tensor, rank: int, order: np.ndarray | None = None) ->
 
 def kept_by(cut: Cut, values: Tensor, size: int = 277_777) -> np.ndarray:
     blocks = Held(None, [values]).blocks(size=size)
-    return torch.cat([cut.keeps(block.sources[0], block.start) for block in blocks]).numpy()
+    return torch.cat([cut.keeps(block.sources[0], block.start) for block in blocks]).bool().numpy()
 
 
 def check(values: Tensor, ranks: list[int]) -> None:

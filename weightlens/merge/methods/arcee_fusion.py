@@ -7,6 +7,7 @@ with the quartiles of all importances of the tensor: exact order statistics here
 draws a million entries with replacement from larger tensors.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -20,6 +21,16 @@ from weightlens.merge.streaming import Block, Streamed
 _SMALLEST = 1e-8
 
 
+@dataclass(frozen=True)
+class Important:
+    """What is taken: entries whose change, times the divergence of their row, comes up to a
+    threshold. width: of a row."""
+
+    width: int
+    divergences: Float[Tensor, "rows 1"]
+    threshold: float
+
+
 class ArceeFusion(OnWeights):
     """No parameters."""
 
@@ -31,31 +42,55 @@ class ArceeFusion(OnWeights):
         """A row."""
         return max(shape[-1], 1) if shape else 1
 
-    def gather(self, tensor: Streamed) -> tuple[int, float]:
-        """The width of a row, and the importance from which on entries are taken."""
-        width = self.width(tensor.shape)
-        entries = tensor.entries
+    def gather(self, tensor: Streamed) -> Important:
+        """The divergence of each row, and the importance from which on entries are taken."""
+        width, entries = self.width(tensor.shape), tensor.entries
+        divergences = torch.zeros(entries // width, 1)
         if not entries:
-            return width, 0.0
+            return Important(width, divergences, 0.0)
+
+        def importances(block: Block) -> list[Float[Tensor, "block"]]:
+            rows = _rows(block, divergences, width)
+            rows.copy_(divergence(block, width))
+            return [_importance(block, rows)]
+
         # the i-th smallest is the (n − i)-th largest, i from 0
         ranks = [entries - (quarter * (entries - 1)) // 4 for quarter in (1, 2, 3)]
-        (found,) = cuts(tensor, lambda b: [importance(b, width)], [ranks], width=width)
+        (found,) = cuts(tensor, importances, [ranks], width=width)
         q1, median, q3 = (cut.value for cut in found)
-        return width, median + 1.5 * (q3 - q1)
+        return Important(width, divergences, median + 1.5 * (q3 - q1))
 
-    def combine(self, block: Block, gathered: tuple[int, float]) -> Float[Tensor, "block"]:
+    def combine(self, block: Block, gathered: Important) -> Float[Tensor, "block"]:
         """The fine-tune's entries where they matter."""
-        width, threshold = gathered
         base, (other,) = block.base, block.sources
         assert base is not None
-        return torch.where(importance(block, width) >= threshold, other, base)
+        importance = _importance(block, _rows(block, gathered.divergences, gathered.width))
+        # a weight of 0 or 1 gives the one or the other to the bit, five times faster than `where`
+        taken = torch.ge(importance, gathered.threshold, out=importance)
+        return torch.lerp(base, other, taken)
 
 
-def importance(block: Block, width: int) -> Float[Tensor, "block"]:
+def divergence(block: Block, width: int) -> Float[Tensor, "rows 1"]:
+    """KL(softmax(w_1) ‖ softmax(w_0)) of each row, in nats."""
+    base, (other,) = block.base, block.sources
+    assert base is not None
+    p = torch.softmax(other.view(-1, width), dim=1).add_(_SMALLEST)
+    q = torch.softmax(base.view(-1, width), dim=1).add_(_SMALLEST)
+    return torch.div(p, q, out=q).log_().mul_(p).sum(1, keepdim=True)
+
+
+def _rows(
+    block: Block, divergences: Float[Tensor, "rows 1"], width: int
+) -> Float[Tensor, "some 1"]:
+    """Those of the rows that a block holds."""
+    first = block.start // width
+    return divergences[first : first + len(block) // width]
+
+
+def _importance(block: Block, divergences: Float[Tensor, "rows 1"]) -> Float[Tensor, "block"]:
     """|w_1 − w_0| times the divergence of the row."""
     base, (other,) = block.base, block.sources
     assert base is not None
-    p = torch.softmax(other.view(-1, width), dim=1) + _SMALLEST
-    q = torch.softmax(base.view(-1, width), dim=1) + _SMALLEST
-    divergence = (p * (p / q).log_()).sum(1, keepdim=True)
-    return ((other - base).abs().view(-1, width) * divergence).flatten()
+    change = (other - base).abs_()
+    change.view(len(divergences), -1).mul_(divergences)
+    return change

@@ -7,6 +7,7 @@ alchemonaut 2024, the model card of QuartetAnemoi-70B-t0.0001; mergekit 0.1.5.
 
 from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,5 +28,8 @@ class NearSwap(OnWeights):
         """Swapped near the base, blended further away."""
         base, (other,) = block.base, block.sources
         assert base is not None
+        if self.t >= _NEAREST:
+            # the same, and entries that are swapped are the other model's to the bit
+            return torch.clamp(other, base - self.t, base + self.t)
         share = (self.t / (base - other).abs().clamp_(min=_NEAREST)).clamp_(0, 1)
         return share * other + (1 - share) * base

@@ -10,14 +10,16 @@ mergekit 0.1.5.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import hardshrink
 
-from weightlens.merge.method import Finite, OnDeltas
+from weightlens.merge.method import Finite, OnDeltas, weighted_sum
 from weightlens.merge.streaming import Block, Streamed
 
 
@@ -29,7 +31,9 @@ class Ram(OnDeltas):
 
     def combine(self, block: Block, gathered: None) -> Float[Tensor, "block"]:
         """The delta of the merge."""
-        return _combined(block, self.epsilon, [1.0] * len(block.sources))
+        changes = _changes(block, self.epsilon)
+        # what only one of them changed is divided by 1
+        return _sum(changes).div_(_counted(changes).clamp_(min=1))
 
 
 class RamPlusTensorLocal(OnDeltas):
@@ -46,10 +50,13 @@ class RamPlusTensorLocal(OnDeltas):
         """λ for each source."""
         shared, unique = [0] * tensor.count, [0] * tensor.count
         for block in tensor.blocks():
-            changed, count = _changed(block, self.epsilon)
-            for i, mask in enumerate(changed):
-                shared[i] += int(torch.count_nonzero(mask & (count > 1)))
-                unique[i] += int(torch.count_nonzero(mask & (count == 1)))
+            changed = [_nonzero(change) for change in _changes(block, self.epsilon)]
+            alone = _alone(_sum(changed))
+            for i, ones in enumerate(changed):
+                # whole numbers, which float32 adds exactly as far as blocks go
+                by_itself = int(ones.dot(alone))
+                unique[i] += by_itself
+                shared[i] += int(ones.sum()) - by_itself
         return tuple(
             1 + self.r * min(s / max(u, self.epsilon), self.alpha)
             for s, u in zip(shared, unique, strict=True)
@@ -57,24 +64,33 @@ class RamPlusTensorLocal(OnDeltas):
 
     def combine(self, block: Block, gathered: tuple[float, ...]) -> Float[Tensor, "block"]:
         """The delta of the merge."""
-        return _combined(block, self.epsilon, gathered)
+        changes = _changes(block, self.epsilon)
+        count = _counted(changes)
+        raised = weighted_sum(changes, gathered)
+        alone = _alone(count)
+        # by a weight of 0 or 1, which gives the one or the other to the bit
+        return _sum(changes).div_(count.clamp_(min=1)).lerp_(raised, alone)
 
 
-def _changed(
-    block: Block, epsilon: float
-) -> tuple[list[Bool[Tensor, "block"]], Int[Tensor, "block"]]:
-    changed = [delta.abs() > epsilon for delta in block.sources]
-    count = torch.zeros(len(block), dtype=torch.int16)
-    for mask in changed:
-        count += mask
-    return changed, count
+def _changes(block: Block, epsilon: float) -> list[Float[Tensor, "block"]]:
+    """The deltas, 0 where they are no larger than ε."""
+    return [hardshrink(delta, epsilon) for delta in block.sources]
 
 
-def _combined(block: Block, epsilon: float, raised: Sequence[float]) -> Float[Tensor, "block"]:
-    changed, count = _changed(block, epsilon)
-    divisor = count.clamp(min=1).float()
-    total = torch.zeros(len(block))
-    for delta, mask, factor in zip(block.sources, changed, raised, strict=True):
-        kept = delta * mask
-        total += torch.where(count > 1, kept / divisor, kept * factor)
-    return total
+def _counted(changes: Sequence[Float[Tensor, "block"]]) -> Float[Tensor, "block"]:
+    """How many of them changed an entry."""
+    return _sum([_nonzero(change) for change in changes])
+
+
+def _sum(of: Sequence[Float[Tensor, "block"]]) -> Float[Tensor, "block"]:
+    first, *others = of
+    return reduce(Tensor.add_, others, first.clone())
+
+
+# 0 or 1 as floats, which torch compares and multiplies several times faster than truth values
+def _nonzero(values: Float[Tensor, "block"]) -> Float[Tensor, "block"]:
+    return torch.ne(values, 0, out=torch.empty_like(values))
+
+
+def _alone(count: Float[Tensor, "block"]) -> Float[Tensor, "block"]:
+    return torch.eq(count, 1, out=torch.empty_like(count))

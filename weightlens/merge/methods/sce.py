@@ -10,6 +10,7 @@ Wan et al. 2024, arXiv:2408.07990, section 3.3.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from weightlens.merge.method import OnDeltas, weighted_sum
+from weightlens.merge.method import OnDeltas
 from weightlens.merge.selection import EVERYTHING, Cut, cuts
 from weightlens.merge.sparse import sign_bits, turn
 from weightlens.merge.streaming import Block, Streamed, inner
@@ -79,9 +80,8 @@ def _selected(block: Block, cut: Cut) -> list[Float[Tensor, "block"]]:
 def _variance(block: Block) -> Float[Tensor, "block"]:
     """Over the sources, entry by entry."""
     first, *others = block.sources
-    count = len(block.sources)
     # from the first on: exactly 0 where all are equal
-    away = [torch.zeros_like(first), *(other - first for other in others)]
-    mean = weighted_sum(away, [1.0] * count) / count
-    squares = [(distance - mean).square_() for distance in away]
-    return weighted_sum(squares, [1.0] * count) / count
+    away = [other - first for other in others]
+    mean = reduce(torch.add, away, torch.zeros_like(first)) / len(block.sources)
+    squares = [mean.square(), *(distance.sub_(mean).square_() for distance in away)]
+    return reduce(Tensor.add_, squares).div_(len(block.sources))
