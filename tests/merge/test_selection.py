@@ -159,12 +159,24 @@ def misled(values: Tensor, seen: Tensor) -> Tensor:
     return values
 
 
-# Bracket: 6 in 100 of a fair sample, or half as many where it has no end. The pieces of a sample
-# hold 65,536 entries, whose share below any value has an sd of at most 1/512.
+# The pieces of a sample hold 65,536 entries, whose share below any value has an sd of at most
+# 1/512: the bracket of a fair one, five of them on either side, holds 2 in 100, and some more
+# where that is overestimated.
 def test_a_fair_sample_leaves_a_few_hundredths_in_memory(collected: list[int]) -> None:
     check(normal(), ranks_of(LARGE)[1:])
     assert len(collected) == 6  # one pass
-    assert max(collected) < 0.07 * LARGE
+    assert max(collected) < 0.03 * LARGE
+
+
+# Rows of sizes that differ a thousandfold, as of tokens that were trained on and others: neighbours
+# are alike, so that a sample is worth 128 draws rather than 65,536. Its bracket is the wider.
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_knows_that_neighbours_are_alike(collected: list[int], seed: int) -> None:
+    rows = torch.randn(LARGE // 4096, 4096, generator=torch.Generator().manual_seed(seed))
+    sizes = 10 ** (3 * torch.rand(len(rows), 1, generator=torch.Generator().manual_seed(seed + 9)))
+    values = (rows * sizes).flatten()
+    check(values, [len(values) // 2, len(values) // 5])
+    assert len(collected) == 2  # one pass
 
 
 # The sample holds 5 to 8, the rest a normal spread: the bracket lies above what is sought.
@@ -207,7 +219,7 @@ def test_a_bracket_of_one_value_can_miss() -> None:
 def test_a_sample_does_not_stay_in_step_with_columns() -> None:
     values = normal(2048 * 1024).abs() * (torch.arange(2048 * 1024) % 1024 < 128)
     (sample,) = selection._sampled(Held(None, [values]), lambda b: [b.sources[0]], 1, 1)
-    assert abs((sample > 0).mean() - 1 / 8) < selection._MARGIN
+    assert abs((sample._sorted > 0).mean() - 1 / 8) < 0.03
 
 
 def test_a_sample_is_never_larger_than_the_tensor() -> None:

@@ -1,12 +1,14 @@
 """The r-th largest of a streamed quantity, exactly, without sorting or holding it.
 
 A sample brackets the value that is sought; one pass counts what lies above the bracket and collects
-what lies inside it, a few hundredths of all entries; the value is then among those collected. Where
-the sample misled (the value lies outside, or too much inside), two more passes find the value digit
-by digit, in memory that does not grow, and a last one counts the entries equal to it. Equal values
-are told apart by position, lowest first, so that exactly r entries are among the r largest.
+what lies inside it, as a rule a few hundredths of all entries; the value is then among those
+collected. Where the sample misled (the value lies outside, or too much inside), two more passes
+find the value digit by digit, in memory that does not grow, and a last one counts the entries equal
+to it. Equal values are told apart by position, lowest first, so that exactly r entries are among
+the r largest.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +26,8 @@ Quantities = Callable[[Block], Sequence[Float[Tensor, "block"]]]
 
 _Values = npt.NDArray[np.float32]
 
-_MARGIN = 0.03
-"""The bracket's half width as a share of all entries, at most."""
+_ERRORS = 5
+"""The bracket's half width in standard errors of the sample, as far as memory lets it."""
 _COLLECTED = 1 << 23
 """Entries inside the bracket that are collected at most; the bracket is made for half as many."""
 _SMALL = 1 << 20
@@ -117,10 +119,42 @@ def cuts(
     return [[search.cut for search in group] for group in searches]
 
 
-def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -> list[_Values]:
-    """Sorted descending; nothing of a tensor so small that one pass collects it all."""
+class _Sample:
+    """Some of a tensor's values, from so many places."""
+
+    def __init__(self, places: Sequence[_Values]) -> None:
+        """As many values from each place; no places: nothing is known."""
+        self._places = np.stack(places) if places else np.empty((0, 0), np.float32)
+        self._sorted = np.sort(self._places, axis=None)[::-1]
+
+    def bracket(self, rank: int, entries: int) -> tuple[np.float32, np.float32]:
+        """Between which the rank-th largest of all entries ought to lie; infinite where the sample
+        does not reach."""
+        count, share = self._sorted.size, rank / max(entries, 1)
+        margin = min(_ERRORS * self._error(share), _COLLECTED / 4 / max(entries, 1))
+        first, last = int((share - margin) * count), int((share + margin) * count) + 1
+        return (
+            self._sorted[first] if first > 0 else np.float32(np.inf),
+            self._sorted[last] if last < count else np.float32(-np.inf),
+        )
+
+    def _error(self, share: float) -> float:
+        """The standard error of the sample's share above the value that bounds a share: from how
+        places differ, since neighbours are alike, and no less than that of single draws."""
+        count, places = self._sorted.size, len(self._places)
+        if not places:
+            return 1.0
+        value = self._sorted[min(int(share * count), count - 1)]
+        above = np.count_nonzero(self._places > value, axis=1) / self._places.shape[1]
+        alike = float(np.std(above)) / math.sqrt(places)
+        # the last term: at both ends a draw or so
+        return max(alike, math.sqrt((share * (1 - share) + 1 / count) / count))
+
+
+def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -> list[_Sample]:
+    """Nothing of a tensor so small that one pass collects it all."""
     if tensor.entries <= _SMALL:
-        return [np.empty(0, np.float32)] * count
+        return [_Sample(())] * count
     piece = max(_PIECE // width, 1) * width
     pieces = min(max(_PIECES[0], tensor.entries // _PART), _PIECES[1], tensor.entries // piece)
     found: list[list[_Values]] = [[] for _ in range(count)]
@@ -131,9 +165,9 @@ def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -
             found, quantities(tensor.block(start, start + piece)), strict=True
         ):
             # of a wide row a part, from everywhere in it
-            step = max(len(drawn) // _PIECE, 1)
-            values.append(drawn.numpy()[i % step :: step])
-    return [np.sort(np.concatenate(values))[::-1] for values in found]
+            step = max(piece // _PIECE, 1)
+            values.append(drawn.numpy()[i % step :: step][: piece // step])
+    return [_Sample(values) for values in found]
 
 
 @dataclass(frozen=True)
@@ -148,18 +182,11 @@ class _Tie:
 class _Search:
     """The search for one rank of one quantity, over one or more passes."""
 
-    def __init__(self, rank: int, sample: _Values, entries: int) -> None:
+    def __init__(self, rank: int, sample: _Sample, entries: int) -> None:
         assert 0 <= rank <= entries, (rank, entries)
         self.rank, self.cut, self.open = rank, NOTHING, rank > 0
         self._digits: _Digits | None = None
-        count, share = len(sample), rank / max(entries, 1)
-        margin = min(_MARGIN, _COLLECTED / 4 / max(entries, 1))
-        first, last = int((share - margin) * count), int((share + margin) * count)
-        # the bracket has no end where the sample has none there
-        self._begin(
-            np.float32(sample[first] if first > 0 else np.inf),
-            np.float32(sample[last] if last < count else -np.inf),
-        )
+        self._begin(*sample.bracket(rank, entries))
 
     def _begin(self, high: np.float32, low: np.float32) -> None:
         self._high, self._low = high, low

@@ -10,6 +10,7 @@ draws a million entries with replacement from larger tensors.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -76,7 +77,10 @@ def divergence(block: Block, width: int) -> Float[Tensor, "rows 1"]:
     assert base is not None
     p = torch.softmax(other.view(-1, width), dim=1).add_(_SMALLEST)
     q = torch.softmax(base.view(-1, width), dim=1).add_(_SMALLEST)
-    return torch.div(p, q, out=q).log_().mul_(p).sum(1, keepdim=True)
+    torch.div(p, q, out=q)
+    # by numpy, which is three times faster at it than torch
+    np.log(q.numpy(), out=q.numpy())
+    return q.mul_(p).sum(1, keepdim=True)
 
 
 def _rows(
