@@ -11,8 +11,14 @@ from scipy.linalg import subspace_angles
 from typer.testing import CliRunner
 
 from weightlens.errors import InputError
+from weightlens.report.compare_section import compare_section
+from weightlens.report.compare_tables import compare_tables
 from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.compare import compare_models
+from weightlens.survey.compare_result import CompareReport
+from weightlens.survey.overlap import measure_overlap
+from weightlens.survey.unfinished import Interrupted, Unfinished
+from weightlens.survey.work import Step
 from weightlens_cli.main import app
 
 
@@ -90,3 +96,77 @@ def test_the_command_prints_and_writes_json(folders: Folders, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert "sign conflict" in done.output
     assert json.loads(target.read_text())["schema"] == "weightlens.compare/1"
+
+
+def with_experts(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "model.layers.0.mlp.experts.gate_up_proj": torch.randn(3, 12, 8, generator=generator),
+        "model.layers.0.self_attn.q_proj.weight": torch.randn(8, 8, generator=generator),
+    }
+
+
+def test_experts_are_compared_one_by_one() -> None:
+    base, one, two = with_experts(0), with_experts(1), with_experts(2)
+    report = compare_models(base, [one, two], size=SubspaceSize("rank", 2))
+    stack = "model.layers.0.mlp.experts.gate_up_proj"
+    assert [(m.name, m.expert) for m in report.matrices] == [
+        (stack, 0), (stack, 1), (stack, 2), ("model.layers.0.self_attn.q_proj.weight", None),
+    ]  # fmt: skip
+    apart, *others = (
+        {f"layers.{e}.up.weight": tensors[stack][e] for e in range(3)}
+        for tensors in (base, one, two)
+    )
+    singly = compare_models(apart, others, size=SubspaceSize("rank", 2))
+    assert [m.pairs for m in report.matrices[:3]] == [m.pairs for m in singly.matrices]
+
+
+def test_embeddings_of_other_vocabularies_do_not_matter() -> None:
+    base = llama_tensors(0)
+    one, two = moved(base, 1), moved(base, 2)
+    two["model.embed_tokens.weight"] = torch.randn(
+        base["model.embed_tokens.weight"].shape[0] + 5, base["model.embed_tokens.weight"].shape[1]
+    )
+    assert compare_models(base, [one, two]).matrices
+
+
+def interrupting(step: Step) -> None:
+    if step.done == 5:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_comparison_goes_on(folders: Folders, tmp_path: Path) -> None:
+    models, place = [folders.full, folders.adapter], Unfinished(tmp_path / "report.json")
+    whole = compare_models(folders.base, models)
+    with pytest.raises(Interrupted) as caught:
+        compare_models(folders.base, models, unfinished=place, progress=interrupting)
+    left = CompareReport.from_file(tmp_path / "report.json")
+    assert left == caught.value.report
+    assert left.partial and left.matrices == whole.matrices[:5]
+    assert "5 tensors are in" in str(caught.value)
+    steps: list[Step] = []
+    report = compare_models(folders.base, models, unfinished=place, progress=steps.append)
+    assert (steps[0].done, steps[-1].done) == (5, len(whole.matrices))
+    assert report == whole
+
+
+def test_an_overlap_is_not_taken_for_a_comparison(folders: Folders, tmp_path: Path) -> None:
+    models, place = [folders.full, folders.adapter], Unfinished(tmp_path / "report.json")
+    with pytest.raises(Interrupted):
+        measure_overlap(folders.base, models, unfinished=place, progress=interrupting)
+    steps: list[Step] = []
+    compare_models(folders.base, models, unfinished=place, progress=steps.append)
+    assert steps[0].done == 0
+    # what the overlap has left is there still
+    measure_overlap(folders.base, models, unfinished=place, progress=steps.append)
+    assert steps[-1].done == 14 and steps[-10].done == 5
+
+
+def test_a_comparison_that_was_cut_short_says_so(folders: Folders) -> None:
+    with pytest.raises(Interrupted) as caught:
+        compare_models(folders.base, [folders.full, folders.adapter], progress=interrupting)
+    report = caught.value.report
+    assert "This report was interrupted: 5 matrices compared." in [
+        str(part) for part in compare_tables(report)
+    ]
+    assert "role='alert'>interrupted: 5 matrices compared<" in compare_section(report).html

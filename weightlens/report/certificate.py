@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from weightlens.survey.compare_result import CompareReport
 from weightlens.survey.result import OverlapReport, SubspaceRecord
 
 CERTIFIED = 1e-3
@@ -34,12 +35,16 @@ def certificate(report: OverlapReport) -> Iterator[str]:
         )
 
 
-def interrupted(report: OverlapReport) -> str | None:
+def interrupted(report: OverlapReport | CompareReport) -> str | None:
     """Of a report that was cut short, what it holds; else None."""
     if not report.partial:
         return None
-    many = max((sum(m.part is None for m in model.matrices) for model in report.models), default=0)
-    return f"interrupted: {many} matri{'x' if many == 1 else 'ces'} measured"
+    if isinstance(report, CompareReport):
+        many, done = len(report.matrices), "compared"
+    else:
+        each = (sum(m.part is None for m in model.matrices) for model in report.models)
+        many, done = max(each, default=0), "measured"
+    return f"interrupted: {many} matri{'x' if many == 1 else 'ces'} {done}"
 
 
 def _subspaces(report: OverlapReport) -> list[SubspaceRecord]:

@@ -1,10 +1,11 @@
 """Fine-tunes of one base against each other, on a page."""
 
+from weightlens.report.certificate import interrupted
 from weightlens.report.compare_tables import EXPLAINED, module_rows, pair_rows
 from weightlens.report.html_table import html_table
 from weightlens.report.names import short_models
-from weightlens.report.page import Section, folded
-from weightlens.survey.compare import CompareReport
+from weightlens.report.page import Section, alarm, folded
+from weightlens.survey.compare_result import CompareReport
 
 
 def compare_section(report: CompareReport, title: str = "Fine-tunes compared") -> Section:
@@ -16,6 +17,7 @@ def compare_section(report: CompareReport, title: str = "Fine-tunes compared") -
     head = ("model", "and", "cosine", "sign conflict", "a in b ÷ chance", "b in a ÷ chance",
             "interference")  # fmt: skip
     html = [
+        alarm(interrupted(report)),
         f"<p class='note'>Subspaces of the deltas by {by}. {EXPLAINED}</p>",
         html_table(head, rows, label="every two fine-tunes", words=2),
     ]

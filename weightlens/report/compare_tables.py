@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from weightlens.report.certificate import interrupted
 from weightlens.report.grid import short_modules
-from weightlens.survey.compare import CompareReport, PairRecord, Subspaces
+from weightlens.survey.compare_result import CompareReport, PairRecord, Subspaces
 
 EXPLAINED = (
     "Cosine 0, sign conflict 50 %, alignment 1 and distance 1 are what unrelated deltas read; "
@@ -25,7 +27,11 @@ def compare_tables(report: CompareReport) -> list[RenderableType]:
         table.add_column(name, justify="right")
     for row in pair_rows(report):
         table.add_row(*row)
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = []
+    cut_short = interrupted(report)
+    if cut_short is not None:
+        parts.append(Text(f"This report was {cut_short}.", style="bold red"))
+    parts.append(table)
     for a in range(len(report.models)):
         parts += [_modules(report, a, b) for b in range(a + 1, len(report.models))]
     parts.append(EXPLAINED)

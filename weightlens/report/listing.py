@@ -20,7 +20,7 @@ from weightlens.report.recipe_text import methods_of
 from weightlens.report.runs import Listing, Report, Run
 from weightlens.report.story import Story
 from weightlens.report.strip_parts import strips_of
-from weightlens.survey.compare import CompareReport
+from weightlens.survey.compare_result import CompareReport
 from weightlens.survey.result import OverlapReport
 
 

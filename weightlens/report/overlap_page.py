@@ -16,7 +16,7 @@ from weightlens.report.overlap_sections import (
     models_section,
     training_section,
 )
-from weightlens.report.page import Section, figures_of, headed, navigation, render_page
+from weightlens.report.page import Section, alarm, figures_of, headed, navigation, render_page
 from weightlens.survey.result import Mean, ModelRecord, OverlapReport
 
 
@@ -52,14 +52,13 @@ def overlap_sentences(report: OverlapReport) -> list[str]:
 
 
 def _head(report: OverlapReport) -> str:
-    cut_short = interrupted(report)
     return "\n".join(
         (
             f"<h1>Overlap with {escape(report.against)}</h1>",
             f"<p class='lead'>Subspaces by {report.subspace.by} {report.subspace.value:g}. 1 × is "
             "what a delta of random orientation reads. weightlens "
             f"{escape(report.weightlens)}.</p>",
-            "" if cut_short is None else f"<p class='alarm' role='alert'>{escape(cut_short)}</p>",
+            alarm(interrupted(report)),
             "<ul>"
             + "".join(f"<li>{escape(line)}</li>" for line in overlap_sentences(report))
             + "</ul>",

@@ -86,6 +86,11 @@ def folded(section: Section) -> str:
     return f"<details><summary>{escape(section.title)}</summary>\n{section.html}</details>"
 
 
+def alarm(text: str | None) -> str:
+    """What a reader must not miss; nothing of None."""
+    return "" if text is None else f"<p class='alarm' role='alert'>{escape(text)}</p>"
+
+
 def navigation(titles: Iterable[str]) -> str:
     """Links to the sections of a page; nothing where there is only one."""
     links = [f"<li><a href='#{anchor(title)}'>{escape(title)}</a></li>" for title in titles]

@@ -28,7 +28,7 @@ from weightlens.report.story import Story
 from weightlens.report.strip_parts import strips_of
 from weightlens.report.subject import Evaluated, Merged, Subject, Trial
 from weightlens.report.verdict import verdict_of
-from weightlens.survey.compare import CompareReport
+from weightlens.survey.compare_result import CompareReport
 from weightlens.survey.result import OverlapReport
 
 _SIGNS = {"good": "✅", "bad": "❌", "open": "❔"}

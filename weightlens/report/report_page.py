@@ -31,6 +31,7 @@ from weightlens.report.overlap_page import overlap_sections, overlap_sentences
 from weightlens.report.page import (
     Extras,
     Section,
+    alarm,
     figures_of,
     folded,
     headed,
@@ -46,7 +47,7 @@ from weightlens.report.score_blocks import score_blocks
 from weightlens.report.story import Story
 from weightlens.report.story_page import frontier_section
 from weightlens.report.subject import Subject
-from weightlens.survey.compare import CompareReport
+from weightlens.survey.compare_result import CompareReport
 from weightlens.survey.result import OverlapReport
 
 _TITLES = {
@@ -156,10 +157,8 @@ def _measured(subject: Subject) -> Iterator[Section]:
 def _overlap(report: OverlapReport, title: str, prefix: str) -> Section:
     """The sentences and heatmaps of an overlap report; the rest of its page behind their titles."""
     first, *others = overlap_sections(report, prefix)
-    cut_short = interrupted(report)
-    alarm = "" if cut_short is None else f"<p class='alarm' role='alert'>{escape(cut_short)}</p>"
     said = "".join(f"<li>{escape(line)}</li>" for line in overlap_sentences(report))
-    html = f"{alarm}<ul>{said}</ul>{first.html}{''.join(map(folded, others))}"
+    html = f"{alarm(interrupted(report))}<ul>{said}</ul>{first.html}{''.join(map(folded, others))}"
     return Section(html, figures_of([first, *others]), title)
 
 

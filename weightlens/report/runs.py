@@ -13,7 +13,7 @@ from weightlens.evaluate.result import EvalReport
 from weightlens.merge.extract_record import ExtractReport
 from weightlens.merge.record import MergeReport
 from weightlens.report.story import Story
-from weightlens.survey.compare import CompareReport
+from weightlens.survey.compare_result import CompareReport
 from weightlens.survey.result import OverlapReport
 
 Report = OverlapReport | CompareReport | MergeReport | ExtractReport | EvalReport | Story

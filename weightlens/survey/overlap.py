@@ -36,7 +36,7 @@ from weightlens.survey.result import (
     OverlapReport,
     SubspaceChoice,
 )
-from weightlens.survey.unfinished import Interrupted, Unfinished, fingerprint, measured_names
+from weightlens.survey.unfinished import Analysis, Unfinished, carried_out, fingerprint
 from weightlens.survey.work import (
     Progress,
     Step,
@@ -93,11 +93,11 @@ def measure_overlap(
     )
     survey.check()
     with exact_arithmetic():
-        return survey.finished(unfinished, progress)
+        return carried_out(survey, OverlapReport, unfinished, progress)
 
 
 @dataclass
-class Survey:
+class Survey(Analysis[OverlapReport]):
     """One pass over the tensors of a base and its fine-tunes.
 
     frame: weights whose subspaces take the place of the base's. found: the records of each tensor
@@ -132,23 +132,9 @@ class Survey:
                 f"{self.base.label}: no matrix left to measure; check --include and --exclude"
             )
 
-    def finished(self, unfinished: Unfinished | None, progress: Progress) -> OverlapReport:
-        """The whole report, from where an interrupted run stopped. Raises Interrupted on Ctrl-C."""
-        earlier = unfinished.find(self.fingerprint) if unfinished else None
-        if earlier is not None:
-            self.take(earlier)
-        try:
-            self.run(progress)
-        except KeyboardInterrupt:
-            report = self.report(partial=True)
-            raise Interrupted(report, unfinished.leave(report) if unfinished else None) from None
-        if unfinished is not None:
-            unfinished.forget(self.fingerprint)
-        return self.report()
-
     def take(self, earlier: OverlapReport) -> None:
         """Takes what an earlier run has measured."""
-        for name in measured_names(earlier) & set(self.names):
+        for name in earlier.done() & set(self.names):
             self.found[name] = [
                 [matrix for matrix in model.matrices if matrix.name == name]
                 for model in earlier.models

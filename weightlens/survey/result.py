@@ -3,12 +3,12 @@
 Every number that does not exist (a delta of zeros, a spread of nothing) is None, never NaN.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from weightlens.record import Record
+from weightlens.survey.resumable import Resumable
 
 if TYPE_CHECKING:
     import pandas
@@ -181,28 +181,29 @@ class SubspaceChoice(Record):
     value: float
 
 
-class OverlapReport(Record):
-    """All of it. `partial` says that the run was cut short.
+class OverlapReport(Resumable):
+    """All of it.
 
     control: the unrelated model whose subspaces stand in for the base's; all that is said of W is
-    then of its weights. fingerprint: of the models and settings, by which an interrupted run knows
-    its own beginning.
+    then of its weights.
     """
 
     schema_: Literal["weightlens.overlap/1"] = Field(default="weightlens.overlap/1", alias="schema")
-    weightlens: str
-    partial: bool = False
     base: str
     control: str | None = None
     subspace: SubspaceChoice
     factorisations: Factorisations = Factorisations()
-    fingerprint: str | None = None
     models: list[ModelRecord]
 
     @property
     def against(self) -> str:
         """The model whose subspaces the deltas were measured against."""
         return self.base if self.control is None else self.control
+
+    def done(self) -> set[str]:
+        """The tensors that are measured in every model."""
+        each = [{matrix.name for matrix in model.matrices} for model in self.models]
+        return set.intersection(*each) if each else set()
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row a matrix, nested fields joined by dots; needs pandas (not installed with us)."""
@@ -211,8 +212,3 @@ class OverlapReport(Record):
         from weightlens.survey.flat import flat_rows
 
         return pandas.DataFrame(flat_rows(self))
-
-    @classmethod
-    def from_file(cls, file: Path) -> "OverlapReport":
-        """Reads a report back. Raises pydantic's ValidationError for anything else."""
-        return cls.model_validate_json(file.read_text(encoding="utf-8"))

@@ -7,9 +7,11 @@ matrices that are there as measured.
 
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import xxhash
 
@@ -18,14 +20,35 @@ from weightlens.factors.cache import cache_folder
 from weightlens.hub import resolve
 from weightlens.record import write_whole
 from weightlens.survey.opened import ModelLike
-from weightlens.survey.result import OverlapReport
+from weightlens.survey.resumable import Resumable
+from weightlens.survey.work import Progress
 from weightlens.version import VERSION
 
+R = TypeVar("R", bound=Resumable)
 
-class Interrupted(KeyboardInterrupt):
+
+class Analysis(ABC, Generic[R]):
+    """A long work over the tensors of some models. fingerprint: as in its report."""
+
+    fingerprint: str | None
+
+    @abstractmethod
+    def take(self, earlier: R) -> None:
+        """Takes what an earlier run has left."""
+
+    @abstractmethod
+    def run(self, progress: Progress) -> None:
+        """Does what is left to do."""
+
+    @abstractmethod
+    def report(self, *, partial: bool = False) -> R:
+        """What is known so far."""
+
+
+class Interrupted(KeyboardInterrupt, Generic[R]):
     """Ctrl-C while measuring. report: what was measured until then; file: where it was left."""
 
-    def __init__(self, report: OverlapReport, file: Path | None) -> None:
+    def __init__(self, report: R, file: Path | None) -> None:
         super().__init__("interrupted")
         self.report, self.file = report, file
 
@@ -33,7 +56,7 @@ class Interrupted(KeyboardInterrupt):
         """What the user reads."""
         if self.file is None:
             return "interrupted"
-        count = len(measured_names(self.report))
+        count = len(self.report.done())
         return f"interrupted; {count} tensors are in {self.file}: the same command goes on there"
 
 
@@ -47,20 +70,20 @@ class Unfinished:
 
     target: Path | None = None
 
-    def find(self, wanted: str | None) -> OverlapReport | None:
+    def find(self, kind: type[R], wanted: str | None) -> R | None:
         """The partial report with this fingerprint, if there is one."""
         if wanted is None:
             return None
         try:
-            report = OverlapReport.from_file(self._file(wanted))
+            report = kind.from_file(self._file(wanted))
         except (OSError, ValueError):
             return None
         return report if report.partial and report.fingerprint == wanted else None
 
-    def leave(self, report: OverlapReport) -> Path | None:
+    def leave(self, report: Resumable) -> Path | None:
         """Writes a partial report; None where there is nothing to keep, no way to know it, or no
         place to write it."""
-        if report.fingerprint is None or not measured_names(report):
+        if report.fingerprint is None or not report.done():
             return None
         file = self._file(report.fingerprint).resolve()
         try:
@@ -85,9 +108,27 @@ class Unfinished:
 def _is_partial(file: Path) -> bool:
     """Whether a file holds what an interrupted run has left, and nothing of value otherwise."""
     try:
-        return file.is_file() and OverlapReport.from_file(file).partial
+        held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     except (OSError, ValueError):
         return False
+    return isinstance(held, dict) and held.get("partial") is True and "fingerprint" in held
+
+
+def carried_out(
+    analysis: Analysis[R], kind: type[R], unfinished: Unfinished | None, progress: Progress
+) -> R:
+    """The whole report, from where an interrupted run stopped. Raises Interrupted on Ctrl-C."""
+    earlier = unfinished.find(kind, analysis.fingerprint) if unfinished else None
+    if earlier is not None:
+        analysis.take(earlier)
+    try:
+        analysis.run(progress)
+    except KeyboardInterrupt:
+        report = analysis.report(partial=True)
+        raise Interrupted(report, unfinished.leave(report) if unfinished else None) from None
+    if unfinished is not None:
+        unfinished.forget(analysis.fingerprint)
+    return analysis.report()
 
 
 def fingerprint(models: Sequence[ModelLike | None], settings: Mapping[str, object]) -> str | None:
@@ -117,9 +158,3 @@ def _files(folder: Path) -> list[tuple[str, int, int]]:
                 status = file.stat()
                 found.append((file.name, status.st_size, status.st_mtime_ns))
     return found
-
-
-def measured_names(unfinished: OverlapReport) -> set[str]:
-    """The tensors that are done in every model."""
-    each = [{matrix.name for matrix in model.matrices} for model in unfinished.models]
-    return set.intersection(*each) if each else set()

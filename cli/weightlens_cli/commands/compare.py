@@ -1,5 +1,6 @@
 """`weightlens compare`: fine-tunes against each other."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,11 +33,13 @@ def compare(
     """Whether fine-tunes of one base get in each other's way.
 
     Cosine, sign conflict, principal angles, subspace alignment (over chance) and singular task
-    interference of every two, in one pass over the files. LoRA deltas stay in their factors.
+    interference of every two, in one pass over the files. LoRA deltas stay in their factors. Ctrl-C
+    leaves what was compared, and the same command goes on from there.
     """
     screen.check_target(json)
     from weightlens.report.compare_tables import compare_tables
     from weightlens.survey.compare import DEFAULT_SIZE, compare_models
+    from weightlens.survey.unfinished import Unfinished
 
     with measuring_bar() as progress:
         report = compare_models(
@@ -44,6 +47,7 @@ def compare(
             tuned,
             size=size_of(energy, rank, fraction, default=DEFAULT_SIZE),
             selection=selection_of(include, exclude),
+            unfinished=Unfinished(None if json in (None, "-") else Path(str(json))),
             progress=progress,
         )
     if json is not None:
