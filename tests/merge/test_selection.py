@@ -234,3 +234,20 @@ def test_a_sample_is_never_larger_than_the_tensor() -> None:
 
     selection._sampled(Held(None, [rows]), counting, 1, width)
     assert 0 < seen <= rows.numel()
+
+
+@pytest.mark.parametrize(
+    "values",
+    {
+        "normal": normal(300_001),
+        "mostly one": torch.where(torch.arange(300_001) % 9 > 0, 0.5, normal(300_001)),
+        # the strided sample sees nothing but these
+        "misleading": normal(300_001) + 9.0 * (torch.arange(300_001) % (300_001 // 4096) == 0),
+    }.values(),
+    ids=["normal", "mostly one", "misleading"],
+)
+def test_the_largest_of_many_are_those_of_the_sort(values: Tensor) -> None:
+    array = values.numpy()
+    ordered = np.sort(array)[::-1]
+    for rank in (1, 2, 777, 100_000, 150_001, 299_999, 300_001):
+        assert selection._largest(array, rank) == ordered[rank - 1]

@@ -41,6 +41,9 @@ entries, within these bounds."""
 _GOLDEN = 0.6180339887498949
 """Places move on by this share of a part: no period of the tensor's columns stays in step."""
 
+_MANY, _PICKED = 1 << 17, 1 << 12
+"""Of more values than these, so many tell where the one that is sought lies among them."""
+
 _DIGIT = 1 << 16
 
 _ALL = 1 << 62
@@ -244,7 +247,7 @@ class _Search:
         wanted -= at_high
         if wanted > len(inside):
             return self._settled(float(self._low), wanted - len(inside), self._at_low)
-        value = np.partition(inside, len(inside) - wanted)[len(inside) - wanted]
+        value = _largest(inside, wanted)
         ties = [int(np.count_nonzero(block == value)) for block in blocks]
         more = int(np.count_nonzero(inside > value))
         return self._settled(float(value), wanted - more, ties)
@@ -263,6 +266,20 @@ class _Search:
     def settle(self, last: int) -> None:
         """Takes the position of the last entry kept."""
         self.cut = Cut(self.cut.value, last)
+
+
+def _largest(values: _Values, rank: int) -> np.float32:
+    """The rank-th largest, from 1. Of many, a sample tells between which it ought to lie, and those
+    are picked out first: np.partition of all takes several times longer."""
+    if len(values) > _MANY:
+        sample = _Sample((values[:: len(values) // _PICKED],))
+        high, low = sample.bracket(rank, len(values))
+        at_most = values <= high
+        above = len(values) - int(np.count_nonzero(at_most))
+        near = values[np.flatnonzero(at_most & (values >= low))]
+        if 0 < rank - above <= len(near):
+            values, rank = near, rank - above
+    return np.partition(values, len(values) - rank)[len(values) - rank]
 
 
 class _Digits:
