@@ -124,12 +124,10 @@ class Run:
                 for i, d in zip(job.inputs, deltas, strict=True)
             ])  # fmt: skip
             surgeries.append(surgery)
-        stacked = [torch.stack(p).reshape(base.shape) for p in zip(*parts, strict=True)]
-        tensor = Held(base, stacked, Key(self.seed, job.name))
+        sources = [p[0] if base.ndim == 2 else torch.stack(p) for p in zip(*parts, strict=True)]
         with single_threaded():
-            written = torch.cat([block for _, block in _combined(job, tensor)])
-            merged = torch.cat([delta for _, delta in _deltas(job, tensor)])
-        written, merged = written.reshape(base.shape), merged.reshape(base.shape)
+            merged = _merged(job, Held(base, sources, Key(self.seed, job.name)))
+        written = (merged + base).to(job.info.dtype)
         self._record(job, surgeries, base, merged, written)
         return written
 
@@ -148,7 +146,7 @@ class Run:
         merged: Float[Tensor, "*shape"],
         written: Shaped[Tensor, "*shape"],
     ) -> None:
-        rounded = written.float() - base
+        rounded = written.float().sub_(base)
         if base.ndim == 2:
             merged, rounded = merged.unsqueeze(0), rounded.unsqueeze(0)
         self._records[job.name] = [
@@ -160,10 +158,7 @@ class Run:
 def _combined(job: Job, tensor: Streamed) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
     """The weights of the merge in the final dtype, block by block. Raises InputError where the
     method cannot do with the tensor."""
-    try:
-        gathered = job.method.gather(tensor)
-    except ValueError as error:
-        raise InputError(f"{job.name}: {error}") from error
+    gathered = _gathered(job, tensor)
     on_deltas = job.method.space(job.base is not None) == "deltas"
     for block in tensor.blocks(job.method.width(tensor.shape), size=BLOCK):
         result = job.method.combine(block, gathered)
@@ -173,11 +168,20 @@ def _combined(job: Job, tensor: Streamed) -> Iterator[tuple[int, Shaped[Tensor, 
         yield block.start, result.to(job.info.dtype)
 
 
-def _deltas(job: Job, tensor: Streamed) -> Iterator[tuple[int, Float[Tensor, "block"]]]:
-    """The delta of the merge in float32, block by block."""
-    gathered = job.method.gather(tensor)
+def _merged(job: Job, tensor: Streamed) -> Float[Tensor, "*shape"]:
+    """The delta of the merge in float32. Raises InputError as `_combined` does."""
+    merged = torch.empty(tensor.entries)
+    gathered = _gathered(job, tensor)
     for block in tensor.blocks(job.method.width(tensor.shape), size=BLOCK):
-        yield block.start, job.method.combine(block, gathered)
+        merged[block.start : block.start + len(block)] = job.method.combine(block, gathered)
+    return merged.reshape(tensor.shape)
+
+
+def _gathered(job: Job, tensor: Streamed) -> Any:
+    try:
+        return job.method.gather(tensor)
+    except ValueError as error:
+        raise InputError(f"{job.name}: {error}") from error
 
 
 def _delta(source: Input, job: Job, base: Float[Tensor, "m n"]) -> Delta:

@@ -38,15 +38,21 @@ class SubspaceOverlap:
         return float(getattr(self, name))
 
 
-_BLOCK = 1 << 20
-"""Entries that are widened to float64 at a time."""
+_BLOCK = 1 << 18
+"""Entries that are widened to float64 at a time, into memory that is used again."""
 
 
 def squared_norm(matrix: Float[Tensor, "..."]) -> float:
     """‖·‖_F² summed in float64."""
     rows = max(1, _BLOCK * max(len(matrix), 1) // max(matrix.numel(), 1))
-    norms = (torch.linalg.vector_norm(part, dtype=torch.float64) for part in matrix.split(rows))
-    return sum(float(norm) ** 2 for norm in norms)
+    parts = matrix.split(rows)
+    buffer = matrix.new_empty(parts[0].numel(), dtype=torch.float64)
+    total = 0.0
+    for part in parts:
+        wide = buffer[: part.numel()]
+        wide.view(part.shape).copy_(part)
+        total += float(wide.dot(wide))
+    return total
 
 
 def subspace_overlap(delta: Measurable, subspace: Subspace) -> SubspaceOverlap:
