@@ -146,7 +146,7 @@ class Run:
         merged: Float[Tensor, "*shape"],
         written: Shaped[Tensor, "*shape"],
     ) -> None:
-        rounded = written.float().sub_(base)
+        rounded = written.float() - base
         if base.ndim == 2:
             merged, rounded = merged.unsqueeze(0), rounded.unsqueeze(0)
         self._records[job.name] = [
