@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weightlens.merge import selection
+from weightlens.merge import sampling, selection
 from weightlens.merge.selection import EVERYTHING, NOTHING, Cut, cuts
-from weightlens.merge.streaming import Held
+from weightlens.merge.streaming import Block, Held
 
 LARGE = 1_200_003
 """More entries than are collected whole, so that a sample brackets what is sought."""
@@ -94,7 +94,7 @@ def test_rows_stay_whole_where_a_quantity_needs_them() -> None:
     width, values = 1201, normal(1201 * 1000).reshape(1000, 1201)
     seen = []
 
-    def row_maxima(block: selection.Block) -> list[Tensor]:
+    def row_maxima(block: Block) -> list[Tensor]:
         seen.append(len(block) % width)
         rows = block.sources[0].view(-1, width)
         return [(rows - rows.amax(1, keepdim=True)).flatten()]
@@ -148,11 +148,11 @@ def misled(values: Tensor, seen: Tensor) -> Tensor:
     places = []
     tensor = Held(None, [torch.arange(len(values), dtype=torch.float64)])
 
-    def looked_at(block: selection.Block) -> list[Tensor]:
+    def looked_at(block: Block) -> list[Tensor]:
         places.append(block.sources[0].long())
         return [torch.zeros(len(block))]
 
-    selection._sampled(tensor, looked_at, 1, 1)
+    sampling.sampled(tensor, looked_at, 1, 1)
     at = torch.cat(places)
     values = values.clone()
     values[at] = seen[: len(at)]
@@ -218,7 +218,7 @@ def test_a_bracket_of_one_value_can_miss() -> None:
 # row would see none of them, or twice as many; a fair sample is off by less than the bracket.
 def test_a_sample_does_not_stay_in_step_with_columns() -> None:
     values = normal(2048 * 1024).abs() * (torch.arange(2048 * 1024) % 1024 < 128)
-    (sample,) = selection._sampled(Held(None, [values]), lambda b: [b.sources[0]], 1, 1)
+    (sample,) = sampling.sampled(Held(None, [values]), lambda b: [b.sources[0]], 1, 1)
     assert abs((sample._sorted > 0).mean() - 1 / 8) < 0.03
 
 
@@ -227,12 +227,12 @@ def test_a_sample_is_never_larger_than_the_tensor() -> None:
     rows = normal(3 * width).reshape(3, width)
     seen = 0
 
-    def counting(block: selection.Block) -> list[Tensor]:
+    def counting(block: Block) -> list[Tensor]:
         nonlocal seen
         seen += len(block)
         return [block.sources[0]]
 
-    selection._sampled(Held(None, [rows]), counting, 1, width)
+    sampling.sampled(Held(None, [rows]), counting, 1, width)
     assert 0 < seen <= rows.numel()
 
 

@@ -8,38 +8,22 @@ to it. Equal values are told apart by position, lowest first, so that exactly r 
 the r largest.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import hardshrink
 
-from weightlens.merge.streaming import Block, Streamed
+from weightlens.merge.sampling import Quantities, Sample, Values, sampled
+from weightlens.merge.streaming import Streamed
 
-Quantities = Callable[[Block], Sequence[Float[Tensor, "block"]]]
-"""What is ranked: one or more numbers for each entry of a block."""
-
-_Values = npt.NDArray[np.float32]
-
-_ERRORS = 5
-"""The bracket's half width in standard errors of the sample, as far as memory lets it."""
 _COLLECTED = 1 << 23
 """Entries inside the bracket that are collected at most; the bracket is made for half as many."""
 _SMALL = 1 << 20
 """A tensor of so many entries is collected whole."""
-
-_PIECES, _PIECE, _PART = (128, 1024), 512, 1 << 18
-"""A sample: so many places, one in each of as many equal parts, and so many entries at each:
-neighbours, or where blocks hold whole rows that are longer, entries of a row. The larger the
-tensor, the narrower the bracket and the larger the sample: a place for each part of so many
-entries, within these bounds."""
-_GOLDEN = 0.6180339887498949
-"""Places move on by this share of a part: no period of the tensor's columns stays in step."""
 
 _MANY, _PICKED = 1 << 17, 1 << 12
 """Of more values than these, so many tell where the one that is sought lies among them."""
@@ -99,7 +83,10 @@ def cuts(
     """
     if not any(rank for wanted in ranks for rank in wanted):
         return [[NOTHING] * len(wanted) for wanted in ranks]
-    samples = _sampled(tensor, quantities, len(ranks), width)
+    if tensor.entries <= _SMALL:
+        samples = [Sample(())] * len(ranks)
+    else:
+        samples = sampled(tensor, quantities, len(ranks), width)
     searches = [
         [_Search(rank, sample, tensor.entries) for rank in wanted]
         for wanted, sample in zip(ranks, samples, strict=True)
@@ -122,57 +109,6 @@ def cuts(
     return [[search.cut for search in group] for group in searches]
 
 
-class _Sample:
-    """Some of a tensor's values, from so many places."""
-
-    def __init__(self, places: Sequence[_Values]) -> None:
-        """As many values from each place; no places: nothing is known."""
-        self._places = np.stack(places) if places else np.empty((0, 0), np.float32)
-        self._sorted = np.sort(self._places, axis=None)[::-1]
-
-    def bracket(self, rank: int, entries: int) -> tuple[np.float32, np.float32]:
-        """Between which the rank-th largest of all entries ought to lie; infinite where the sample
-        does not reach."""
-        count, share = self._sorted.size, rank / max(entries, 1)
-        margin = min(_ERRORS * self._error(share), _COLLECTED / 4 / max(entries, 1))
-        first, last = int((share - margin) * count), int((share + margin) * count) + 1
-        return (
-            self._sorted[first] if first > 0 else np.float32(np.inf),
-            self._sorted[last] if last < count else np.float32(-np.inf),
-        )
-
-    def _error(self, share: float) -> float:
-        """The standard error of the sample's share above the value that bounds a share: from how
-        places differ, since neighbours are alike, and no less than that of single draws."""
-        count, places = self._sorted.size, len(self._places)
-        if not places:
-            return 1.0
-        value = self._sorted[min(int(share * count), count - 1)]
-        above = np.count_nonzero(self._places > value, axis=1) / self._places.shape[1]
-        alike = float(np.std(above)) / math.sqrt(places)
-        # the last term: at both ends a draw or so
-        return max(alike, math.sqrt((share * (1 - share) + 1 / count) / count))
-
-
-def _sampled(tensor: Streamed, quantities: Quantities, count: int, width: int) -> list[_Sample]:
-    """Nothing of a tensor so small that one pass collects it all."""
-    if tensor.entries <= _SMALL:
-        return [_Sample(())] * count
-    piece = max(_PIECE // width, 1) * width
-    pieces = min(max(_PIECES[0], tensor.entries // _PART), _PIECES[1], tensor.entries // piece)
-    found: list[list[_Values]] = [[] for _ in range(count)]
-    for i in range(pieces):
-        place = int((i + i * _GOLDEN % 1) * (tensor.entries - piece) / pieces)
-        start = place // width * width
-        for values, drawn in zip(
-            found, quantities(tensor.block(start, start + piece)), strict=True
-        ):
-            # of a wide row a part, from everywhere in it
-            step = max(piece // _PIECE, 1)
-            values.append(drawn.numpy()[i % step :: step][: piece // step])
-    return [_Sample(values) for values in found]
-
-
 @dataclass(frozen=True)
 class _Tie:
     """Of the entries equal to a value, the last one kept is the kept-th of a block."""
@@ -185,20 +121,20 @@ class _Tie:
 class _Search:
     """The search for one rank of one quantity, over one or more passes."""
 
-    def __init__(self, rank: int, sample: _Sample, entries: int) -> None:
+    def __init__(self, rank: int, sample: Sample, entries: int) -> None:
         assert 0 <= rank <= entries, (rank, entries)
         self.rank, self.cut, self.open = rank, NOTHING, rank > 0
         self._digits: _Digits | None = None
-        self._begin(*sample.bracket(rank, entries))
+        self._begin(*sample.bracket(rank, entries, _COLLECTED // 2))
 
     def _begin(self, high: np.float32, low: np.float32) -> None:
         self._high, self._low = high, low
         self._above = self._between = 0
         self._at_high: list[int] = []
         self._at_low: list[int] = []
-        self._inside: list[_Values] = []
+        self._inside: list[Values] = []
 
-    def see(self, values: _Values) -> None:
+    def see(self, values: Values) -> None:
         """Counts one block."""
         if not self.open:
             return
@@ -268,12 +204,12 @@ class _Search:
         self.cut = Cut(self.cut.value, last)
 
 
-def _largest(values: _Values, rank: int) -> np.float32:
+def _largest(values: Values, rank: int) -> np.float32:
     """The rank-th largest, from 1. Of many, a sample tells between which it ought to lie, and those
     are picked out first: np.partition of all takes several times longer."""
     if len(values) > _MANY:
-        sample = _Sample((values[:: len(values) // _PICKED],))
-        high, low = sample.bracket(rank, len(values))
+        sample = Sample((values[:: len(values) // _PICKED],))
+        high, low = sample.bracket(rank, len(values), len(values))
         at_most = values <= high
         above = len(values) - int(np.count_nonzero(at_most))
         near = values[np.flatnonzero(at_most & (values >= low))]
@@ -289,7 +225,7 @@ class _Digits:
         self._wanted, self._first = rank, -1
         self._counts = np.zeros(_DIGIT, np.int64)
 
-    def see(self, values: _Values) -> None:
+    def see(self, values: Values) -> None:
         """Counts one block: the first digits, then the second ones after the one found."""
         bits = values.view(np.uint32)
         # integers in the order of the numbers
