@@ -83,7 +83,8 @@ def _modules(report: CompareReport, a: int, b: int) -> Table:
 def _table(title: str, *first: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for name in first:
-        table.add_column(name)
+        # cut short, the names of two models can look the same
+        table.add_column(name, overflow="fold")
     return table
 
 
