@@ -17,11 +17,11 @@ from torch import Tensor
 _PANEL = 1024
 """Columns that are widened at a time."""
 
+_LEAF = 96
+"""Rows from which a triangle is cut no further."""
+
 _SMALLEST = 1e-12
 """Largest entry below which, and over whose inverse, float32 products are not to be trusted."""
-
-_STRIPS = 8
-"""Row strips of the lower triangle that are computed; the rest of it is their mirror image."""
 
 
 def wide(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d e"]:
@@ -34,17 +34,31 @@ def short_gram(
 ) -> Float[Tensor, "d d"]:
     """W Wᵀ or Wᵀ W, whichever is smaller (d = min(m, n)), in float64 unless told otherwise."""
     short = wide(matrix)
-    d = short.shape[0]
-    gram = short.new_zeros(d, d, dtype=dtype)
-    bounds = [(top, min(top + -(-d // _STRIPS), d)) for top in range(0, d, -(-d // _STRIPS))]
+    gram = short.new_zeros(short.shape[0], short.shape[0], dtype=dtype)
     for panel in panels(short, dtype=dtype):
-        for top, bottom in bounds:
-            gram[top:bottom, :bottom].addmm_(panel[top:bottom], panel[:bottom].T)
-    for top, bottom in bounds:
-        gram[:top, top:bottom] = gram[top:bottom, :top].T
-        block = gram[top:bottom, top:bottom]
-        block.copy_(block.tril() + block.tril(-1).T)  # a product is no mirror image to the last bit
+        _add_triangle(gram, panel)
+    _mirror(gram)
     return gram
+
+
+def _add_triangle(gram: Float[Tensor, "d d"], panel: Float[Tensor, "d p"]) -> None:
+    """Adds P Pᵀ below the diagonal; by halves, so that most of it is large products."""
+    half = len(gram) // 2
+    if half < _LEAF:
+        gram.addmm_(panel, panel.T)
+        return
+    _add_triangle(gram[:half, :half], panel[:half])
+    _add_triangle(gram[half:, half:], panel[half:])
+    gram[half:, :half].addmm_(panel[half:], panel[:half].T)
+
+
+def _mirror(gram: Float[Tensor, "d d"]) -> None:
+    """Writes what is below the diagonal above it: a product is no mirror image to the last bit."""
+    for top in range(0, len(gram), _LEAF):
+        rows = slice(top, top + _LEAF)
+        block = gram[rows, rows]
+        block.copy_(block.tril() + block.tril(-1).T)
+        gram[:top, rows] = gram[rows, :top].T
 
 
 def cross_product(
@@ -70,17 +84,17 @@ def long_product(
 
 
 def panels(
-    matrix: Float[Tensor, "d e"], *, dtype: torch.dtype = torch.float64
+    matrix: Float[Tensor, "d e"], *, dtype: torch.dtype = torch.float64, width: int = _PANEL
 ) -> Iterator[Float[Tensor, "d p"]]:
-    """The columns of a matrix, some at a time, in the dtype given; each is gone at the next."""
+    """The columns of a matrix, so many at a time, in the dtype given; each is gone at the next."""
     d, e = matrix.shape
-    slices = (matrix[:, start : start + _PANEL] for start in range(0, e, _PANEL))
+    slices = (matrix[:, start : start + width] for start in range(0, e, width))
     if matrix.dtype == dtype:
         yield from slices
         return
     by_rows = matrix.stride(0) >= matrix.stride(1)
-    width = min(_PANEL, e)
-    buffer = matrix.new_empty((d, width) if by_rows else (width, d), dtype=dtype)
+    size = min(width, e)
+    buffer = matrix.new_empty((d, size) if by_rows else (size, d), dtype=dtype)
     for panel in slices:
         count = panel.shape[1]
         target = buffer[:, :count] if by_rows else buffer[:count].T

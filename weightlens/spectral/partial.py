@@ -33,6 +33,8 @@ _BLOCK = 16
 _ROUNDS = 6
 _PROBES = 8
 _CHOLESKY_BLOCK = 384
+_PASSES, _NEARLY_ALL = 3, 0.9
+_WIDTH = 256  # columns of a panel that is used twice and should still be in the cache then
 
 _SMALLEST = 1e-24
 """Largest squared norm of a row below which, and over whose inverse, float32 is not to be used."""
@@ -102,7 +104,7 @@ def _twice(
     through = vectors.new_empty(short.shape[1], vectors.shape[1])
     back = torch.zeros_like(vectors)
     start = 0
-    for panel in panels(short):
+    for panel in panels(short, width=_WIDTH):
         part = torch.mm(panel.T, vectors, out=through[start : start + panel.shape[1]])
         back.addmm_(panel, part)
         start += panel.shape[1]
@@ -191,11 +193,20 @@ def lanczos(gram: Float[Tensor, "d d"], k: int) -> Leading:
 def _orthogonal(block: Float[Tensor, "d b"], basis: Float[Tensor, "d u"]) -> Float[Tensor, "d b"]:
     """An orthonormal basis of the block's part outside the basis.
 
-    Twice is enough for one vector (Kahan). Of columns that depend on one another QR takes what
-    rounding has left, blown up to length 1, and that need not lie outside: hence once more.
+    Twice is enough (Kahan) unless the block nearly lies inside: QR then blows up what rounding has
+    left, and that need not lie outside. It does after a pass that takes little from unit columns.
     """
-    for _ in range(2):
-        block = torch.addmm(block, basis, basis.T @ block, alpha=-1)
-    block = torch.linalg.qr(block)[0]
-    block = torch.addmm(block, basis, basis.T @ block, alpha=-1)
-    return torch.linalg.qr(block)[0]
+    block, _ = _outside(block, basis)
+    for _ in range(_PASSES):
+        block, left = _outside(block, basis)
+        if left > _NEARLY_ALL:
+            break
+    return block
+
+
+def _outside(
+    block: Float[Tensor, "d b"], basis: Float[Tensor, "d u"]
+) -> tuple[Float[Tensor, "d b"], float]:
+    """One pass, and the least that it leaves of a column beside those before it."""
+    block, left = torch.linalg.qr(torch.addmm(block, basis, basis.T @ block, alpha=-1))
+    return block, float(left.diagonal().abs().min())
