@@ -135,9 +135,20 @@ def test_both_sides_stay_orthonormal_whatever_the_spectrum(
 ) -> None:
     found = directions(factorise(with_spectrum(m, n, sigma, generator)))
     d, e = found.wide.shape
+    short = found.along_short(torch.eye(d, dtype=torch.float64))
     long = found.along_long(torch.eye(e, dtype=torch.float64))
-    for vectors in (found.short.T, long):
+    for vectors in (short, long):
         assert torch.allclose(vectors @ vectors.T, torch.eye(d, dtype=torch.float64), atol=1e-6)
+
+
+@pytest.mark.parametrize("zeros", [[0, 1], [2, 3], [4, 5], [0, 1, 2, 3]])
+def test_directions_along_the_axes_are_completed_where_the_base_has_none(zeros: list[int]) -> None:
+    """Columns of zeros, of which QR makes unit vectors of an axis: those may be taken already."""
+    base = torch.diag(torch.arange(6.0, 0.0, -1.0))
+    base[zeros] = 0.0
+    long = directions(factorise(base)).along_long(torch.eye(6, dtype=torch.float64))
+    assert torch.allclose(long @ long.T, torch.eye(6, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(long[-len(zeros) :, zeros].square().sum(1), torch.ones(1).double())
 
 
 def test_a_base_of_zeros_has_a_curve_of_some_orthonormal_choice(generator: torch.Generator) -> None:

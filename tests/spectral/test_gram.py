@@ -114,6 +114,14 @@ def test_cross_products_are_numpys(width: int, kind: str) -> None:
         assert close(product, exact(left), exact(right).T)
 
 
+@pytest.mark.parametrize("rows", [1, 3000, 9000])
+def test_cross_products_of_many_rows_with_few_are_numpys(rows: int) -> None:
+    """Whose panels by themselves would be of different widths."""
+    left, right = drawn(rows, 1100, "float32"), drawn(2, 1100, "float64", seed=6)
+    assert close(cross_product(left, right), exact(left), exact(right).T)
+    assert close(cross_product(right, left), exact(right), exact(left).T)
+
+
 def test_a_cross_product_in_float32_is_one(generator: torch.Generator) -> None:
     left, right = (torch.randn(d, 1500, generator=generator) for d in (5, 7))
     product = cross_product(left, right, dtype=torch.float32)

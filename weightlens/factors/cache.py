@@ -72,13 +72,16 @@ class FactorCache:
         self._used.add(file)
         with contextlib.suppress(OSError):  # a folder that is only to be read
             os.utime(file)
-        here = {name: tensor.to(matrix.device) for name, tensor in tensors.items()}
+        # copies: any tensor of a file holds all of it in memory
+        sigma_squared, residuals = (
+            tensors[name].to(matrix.device, copy=True) for name in ("sigma_squared", "residuals")
+        )
         return Factorisation(
             matrix=matrix,
-            sigma_squared=here["sigma_squared"],
-            vectors=here["vectors"].double(),
+            sigma_squared=sigma_squared,
+            vectors=tensors["vectors"].to(matrix.device).double(),
             squared_norm=facts.squared_norm,
-            residuals=here["residuals"],
+            residuals=residuals,
             path=facts.path,
             beyond=facts.beyond,
             beyond_error=facts.beyond_error,

@@ -12,10 +12,10 @@ from weightlens.checkpoint.weights import all_finite
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor, ShapeMismatch
 from weightlens.factors import FactorCache
+from weightlens.memory import keep_freed_blocks
 from weightlens.merge.incoming import Incoming, whole
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
-from weightlens.merge.memory import keep_freed_blocks
 from weightlens.merge.plan import Plan
 from weightlens.merge.record import MatrixRecord
 from weightlens.merge.streaming import CHUNK, Held, Key, Streamed

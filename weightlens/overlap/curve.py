@@ -10,10 +10,13 @@ side's Gram matrix and V is never formed: Δ V = (Δ Wᵀ) U Σ⁻¹, so nothing
 For m > n the same holds for Wᵀ and Δᵀ.
 
 Σ⁻¹ would blow up for directions whose σ is nothing beside σ₁. Those (mostly none, or few) form the
-`tail`: their long side is the orthonormal completion of the others' by a Householder QR, and the
-SVD of the small core U_tailᵀ W Q turns both sides into singular vectors.
+`tail`, whose vectors `spectral.directions` makes.
+
+Products of d x d matrices are made some columns at a time: two such matrices are in memory beside
+the vectors at most.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +28,16 @@ from weightlens.overlap.subspace import SubspaceOverlap, squared_norm
 from weightlens.overlap.weighted import WeightedOverlap
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.directions import Directions, directions
-from weightlens.spectral.gram import cross_product, float32_holds_products, short_gram, wide
+from weightlens.spectral.gram import (
+    cross_product,
+    float32_holds_products,
+    gram_singular_values,
+    short_gram,
+    wide,
+)
+
+_COLUMNS = 512
+"""Columns of a d x d product that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +75,35 @@ class OverlapCurve:
         return SubspaceOverlap(column, row, both)
 
 
-def overlap_curve(
-    base: Factorisation, delta: Measurable, *, delta_gram: Float[Tensor, "d d"] | None = None
-) -> OverlapCurve:
+def overlap_curve(base: Factorisation, delta: Measurable) -> OverlapCurve:
     """The overlaps of a delta with the base's top-k subspaces for every k.
 
-    delta_gram: the short side's Gram matrix of a dense delta, where it is at hand. Where
-    σ_k = σ_{k+1} the subspace of rank k is not unique, and the entry is that of one choice.
+    Where σ_k = σ_{k+1} the subspace of rank k is not unique, and the entry is that of one choice.
     Raises ZeroDivisionError for a delta of zeros, ValueError for a partial factorisation.
     """
     found = directions(base)
-    tall = base.matrix.shape[0] > base.matrix.shape[1]
     if isinstance(delta, Compact):
-        parts, total = _compact_parts(found, delta, tall), squared_norm(delta.sigma)
-    else:
-        stored = delta.matrix.dtype
-        holds = stored == torch.float32 and float32_holds_products(delta.matrix)
-        precision = found.precision if holds else torch.float64
-        if delta_gram is None:
-            delta_gram = short_gram(delta.matrix, dtype=precision)
-        parts = _dense_parts(found, wide(delta.matrix), delta_gram.to(precision))
-        total = float(delta_gram.diagonal().double().sum())
-    if total == 0:
-        raise ZeroDivisionError("a delta of zeros has no overlap")
-    short, long, both = (_shares(part, total) for part in (parts.short, parts.long, parts.blocks))
-    return OverlapCurve(long, short, both) if tall else OverlapCurve(short, long, both)
+        parts = _compact_parts(found, delta, base.matrix.shape[0] > base.matrix.shape[1])
+        return _curve(base, parts, squared_norm(delta.sigma))
+    gram = short_gram(delta.matrix, dtype=_precision(found, delta.matrix))
+    short, total = _along_short(found, gram), _trace(gram)
+    del gram
+    return _curve(base, _dense_parts(found, delta.matrix, short), total)
+
+
+def curve_and_spectrum(
+    base: Factorisation, delta: Measurable
+) -> tuple[OverlapCurve, Float[Tensor, "s"]]:
+    """`overlap_curve` and the delta's singular values, which share a Gram matrix."""
+    if isinstance(delta, Compact):
+        return overlap_curve(base, delta), delta.sigma
+    found = directions(base)
+    gram = short_gram(delta.matrix)
+    sigma, total = gram_singular_values(gram), _trace(gram)
+    gram = gram.to(_precision(found, delta.matrix))
+    short = _along_short(found, gram)
+    del gram
+    return _curve(base, _dense_parts(found, delta.matrix, short), total), sigma
 
 
 @dataclass(frozen=True)
@@ -100,30 +116,68 @@ class _Parts:
     blocks: Float[Tensor, "d"]
 
 
+def _curve(base: Factorisation, parts: _Parts, total: float) -> OverlapCurve:
+    if total == 0:
+        raise ZeroDivisionError("a delta of zeros has no overlap")
+    short, long, both = (_shares(part, total) for part in (parts.short, parts.long, parts.blocks))
+    if base.matrix.shape[0] > base.matrix.shape[1]:
+        short, long = long, short
+    return OverlapCurve(short, long, both)
+
+
+def _shares(parts: Float[Tensor, "d"], total: float) -> Float[Tensor, "d"]:
+    # rounding can carry a part below zero, or all of a delta that lies wholly inside past the whole
+    return (parts.double().clamp(min=0).cumsum(0) / total).clamp(max=1.0)
+
+
+def _trace(gram: Float[Tensor, "d d"]) -> float:
+    return float(gram.diagonal().double().sum())
+
+
+def _precision(found: Directions, delta: Float[Tensor, "m n"]) -> torch.dtype:
+    holds = delta.dtype == torch.float32 and float32_holds_products(delta)
+    return found.precision if holds else torch.float64
+
+
+def _along_short(found: Directions, gram: Float[Tensor, "d d"]) -> Float[Tensor, "d"]:
+    """‖u_iᵀ Δ‖² from Δ Δᵀ."""
+    shares = [
+        (gram @ some).mul_(some).sum(0)
+        for part in (found.leading, found.rest)
+        for some in (columns.to(gram.dtype) for columns in part.split(_COLUMNS, 1))
+    ]
+    return torch.cat(shares)
+
+
 def _dense_parts(
-    found: Directions, delta: Float[Tensor, "d e"], delta_gram: Float[Tensor, "d d"]
+    found: Directions, delta: Float[Tensor, "m n"], short: Float[Tensor, "d"]
 ) -> _Parts:
-    u = found.short.to(delta_gram.dtype)
-    short = (delta_gram @ u).mul_(u).sum(0)
-    along = _along_long(found, delta, u)
-    squares = (u.T @ along).square_()
-    long = along.square_().sum(0)
-    # a block grows by a row up to the diagonal and a column above it
-    above = squares.triu(1).sum(0)
-    return _Parts(short, long, squares.tril_().sum(1) + above)
+    long, blocks = torch.zeros_like(short), torch.zeros_like(short)
+    start = 0
+    for along in _along_long(found, wide(delta), short.dtype):
+        stop = start + along.shape[1]
+        squares = found.along_short(along).square_()
+        long[start:stop] = along.square_().sum(0)
+        # a block grows by a row up to the diagonal and a column above it
+        corner = squares[start:stop]
+        blocks[start:stop] += squares[:start].sum(0) + corner.triu(1).sum(0) + corner.tril().sum(1)
+        blocks[stop:] += squares[stop:].sum(1)
+        start = stop
+    return _Parts(short, long, blocks)
 
 
 def _along_long(
-    found: Directions, delta: Float[Tensor, "d e"], u: Float[Tensor, "d d"]
-) -> Float[Tensor, "d d"]:
-    """Δ V = (Δ Wᵀ) U Σ⁻¹, and the tail's columns by its vectors."""
-    head = len(found.sigma)
-    cross = cross_product(delta, found.wide, dtype=u.dtype)
-    along = (cross @ u[:, :head]).div_(found.sigma.to(u.dtype))
+    found: Directions, delta: Float[Tensor, "d e"], dtype: torch.dtype
+) -> Iterator[Float[Tensor, "d c"]]:
+    """The columns of Δ V = (Δ Wᵀ) U Σ⁻¹, and those of the tail by its vectors."""
+    cross = cross_product(delta, found.wide, dtype=dtype)
+    sigma = found.sigma.to(dtype)
+    for some, theirs in zip(found.leading.split(_COLUMNS, 1), sigma.split(_COLUMNS), strict=True):
+        yield (cross @ some.to(dtype)).div_(theirs)
     del cross
-    if head == len(u):
-        return along
-    return torch.cat([along, delta.double() @ found.tail], dim=1)
+    if found.tail.shape[1]:
+        for some in found.tail.split(_COLUMNS, 1):
+            yield cross_product(delta, some.T, dtype=dtype)
 
 
 def _compact_parts(found: Directions, delta: Compact, tall: bool) -> _Parts:
@@ -142,8 +196,3 @@ def _compact_parts(found: Directions, delta: Compact, tall: bool) -> _Parts:
         within = (grams[0] * grams[1]).sum((1, 2))
         blocks = within.diff(prepend=within.new_zeros(1))
     return _Parts(x.square().sum(1), long, blocks)
-
-
-def _shares(parts: Float[Tensor, "d"], total: float) -> Float[Tensor, "d"]:
-    # rounding can carry a part below zero, or all of a delta that lies wholly inside past the whole
-    return (parts.double().clamp(min=0).cumsum(0) / total).clamp(max=1.0)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightlens.spectral.eigen import eigenpairs
 from weightlens.spectral.gram import long_product, short_gram, wide
 from weightlens.spectral.rank import SubspaceSize
 
@@ -30,6 +31,9 @@ FLOAT32_ROUNDING = 2.0**-24
 
 _COLUMNS = 512
 """Vectors whose residual is in memory at a time."""
+
+_ROWS = 256
+"""Rows that are rounded at a time."""
 
 SMALLEST_RATIO = 1e-4
 """σ_k / σ₁ from which the long side's vectors are made as Wᵀ U Σ⁻¹.
@@ -122,7 +126,9 @@ class Factorisation:
 
         Row by row in memory, as they come from a file: products round by how their operands lie.
         """
-        vectors = self.vectors.float().contiguous().double()
+        vectors = torch.empty_like(self.vectors, memory_format=torch.contiguous_format)
+        for rows, exact in zip(vectors.split(_ROWS), self.vectors.split(_ROWS), strict=True):
+            rows.copy_(exact.float())
         return replace(self, vectors=vectors, vector_error=FLOAT32_ROUNDING, long=None)
 
     def energy(self, k: int) -> float:
@@ -158,8 +164,8 @@ class Factorisation:
 def factorise(matrix: Float[Tensor, "m n"], *, path: FactorisationPath = "exact") -> Factorisation:
     """Gram matrix of the short side and its full eigendecomposition, in float64."""
     gram = short_gram(matrix)
-    ascending, vectors = torch.linalg.eigh(gram)
-    values, vectors = ascending.clamp(min=0).flip(0), vectors.flip(1)
+    values, vectors = eigenpairs(gram)
+    values = values.clamp(min=0)
     residuals = residual_bounds(gram, values, vectors)
     del gram
     # forming G in float64 moves it by at most about max(m, n) eps ‖W‖²

@@ -1,7 +1,8 @@
 """All singular directions of a factorised matrix, both sides, without an n x n matrix.
 
-The leading directions of the long side are Wᵀ u_i / σ_i and stay implicit; those whose σ is too
-small to divide by are completed by a QR decomposition and turned by a small SVD.
+The leading directions of the long side are Wᵀ u_i / σ_i and stay implicit. Those whose σ is too
+small to divide by, the tail, are completed: what Wᵀ gives of their u_i, made orthonormal and
+orthogonal to the others, and both sides turned by the SVD of the small core U_tailᵀ W Q.
 """
 
 from dataclasses import dataclass
@@ -17,30 +18,37 @@ _FLOAT32_RATIO, _FLOAT32_SIDE = 5e-3, 512
 """Smallest σ / σ₁ for which products with the long side in float32 read overlaps to 1e-6, and the
 short side from which float32 is worth it."""
 
+_NOISE = 1e-9
+"""What is added to unit columns before they are made orthonormal: columns of zeros have to become
+something, too."""
+
+_PASSES, _NEARLY_ALL = 6, 0.9
+
 
 @dataclass(frozen=True)
 class Directions:
     """All d singular directions of a base, the long side's (mostly) without its vectors.
 
-    wide: the base, or its transpose where it is tall. short: d x d orthonormal, one direction a
-    column. sigma: singular values of the h leading directions. tail: e x (d − h), the long side's
-    vectors of the others. All float64 but wide, which is as given.
+    wide: the base, or its transpose where it is tall. leading: d x h, orthonormal, one direction of
+    the short side a column; sigma: their singular values. rest and tail: d x (d − h) and
+    e x (d − h), the vectors of both sides of the others. All float64 but wide, which is as given.
     """
 
     wide: Float[Tensor, "d e"]
-    short: Float[Tensor, "d d"]
+    leading: Float[Tensor, "d h"]
     sigma: Float[Tensor, "h"]
+    rest: Float[Tensor, "d t"]
     tail: Float[Tensor, "e t"]
 
     def along_short(self, matrix: Float[Tensor, "d c"]) -> Float[Tensor, "d c"]:
-        """Coordinates of the matrix's columns along the short side's vectors."""
-        return self.short.T @ matrix.double()
+        """Coordinates of the matrix's columns along the short side's vectors, in its dtype."""
+        parts = (self.leading, self.rest) if self.rest.shape[1] else (self.leading,)
+        return torch.cat([part.to(matrix.dtype).T @ matrix for part in parts])
 
     def along_long(self, matrix: Float[Tensor, "e c"]) -> Float[Tensor, "d c"]:
         """Coordinates of the matrix's columns along the long side's vectors."""
-        leading = self.short[:, : len(self.sigma)]
         product = cross_product(self.wide, matrix.T, dtype=self.precision)
-        head = (leading.T @ product.double()) / self.sigma[:, None]
+        head = (self.leading.T @ product.double()) / self.sigma[:, None]
         if not self.tail.shape[1]:
             return head
         return torch.cat([head, self.tail.T @ matrix.double()])
@@ -48,7 +56,7 @@ class Directions:
     @property
     def precision(self) -> torch.dtype:
         """What products of the base with another matrix need to be formed in."""
-        worth_it = len(self.short) >= _FLOAT32_SIDE and not self.tail.shape[1]
+        worth_it = len(self.leading) >= _FLOAT32_SIDE and not self.tail.shape[1]
         enough = worth_it and bool(self.sigma[-1] >= _FLOAT32_RATIO * self.sigma[0])
         holds = self.wide.dtype == torch.float32 and float32_holds_products(self.wide)
         return torch.float32 if enough and holds else torch.float64
@@ -62,16 +70,36 @@ def directions(base: Factorisation) -> Directions:
     """
     if not base.complete:
         raise ValueError("the factorisation knows the leading directions only")
-    short, sigma = wide(base.matrix), base.sigma
+    short, sigma, vectors = wide(base.matrix), base.sigma, base.vectors
     head = int((sigma > SMALLEST_RATIO * sigma[0]).sum())
-    if head == len(sigma):
-        return Directions(short, base.vectors, sigma, base.vectors.new_empty(short.shape[1], 0))
-    leading, rest = base.vectors[:, :head], base.vectors[:, head:]
-    long = long_product(short, base.vectors)
-    spread = long[:, head:]
-    # QR keeps Q orthonormal however small or dependent the columns of `spread` are
-    both = torch.cat([long[:, :head] / sigma[:head], spread], dim=1)
-    completion = torch.linalg.qr(both).Q[:, head:]
-    turn_short, _, turn_long = torch.linalg.svd(spread.T @ completion)
-    turned = torch.cat([leading, rest @ turn_short], dim=1)
-    return Directions(short, turned, sigma[:head], completion @ turn_long.T)
+    leading, rest, sigma = vectors[:, :head], vectors[:, head:], sigma[:head]
+    if not rest.shape[1]:
+        return Directions(short, leading, sigma, rest, vectors.new_empty(short.shape[1], 0))
+    spread = long_product(short, rest)
+    tail = _completed(short, leading, sigma, spread)
+    turn_short, _, turn_long = torch.linalg.svd(spread.T @ tail)
+    return Directions(short, leading, sigma, rest @ turn_short, tail @ turn_long.T)
+
+
+def _completed(
+    short: Float[Tensor, "d e"],
+    leading: Float[Tensor, "d h"],
+    sigma: Float[Tensor, "h"],
+    spread: Float[Tensor, "e t"],
+) -> Float[Tensor, "e t"]:
+    """Orthonormal columns outside of Wᵀ U_h, which span what is outside of `spread`: as many,
+    however small or dependent its own are.
+
+    QR blows up what rounding has left of a column inside, and that need not lie outside; it does
+    after a pass that takes little from unit columns.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(spread.shape, generator=generator, dtype=torch.float64).to(spread)
+    columns = torch.nn.functional.normalize(spread, dim=0, eps=torch.finfo(spread.dtype).tiny)
+    columns.add_(noise, alpha=_NOISE / len(noise) ** 0.5)
+    for number in range(_PASSES):
+        within = (leading.T @ cross_product(short, columns.T)) / sigma[:, None].square()
+        columns, left = torch.linalg.qr(columns.sub_(long_product(short, leading @ within)))
+        if number and float(left.diagonal().abs().min()) > _NEARLY_ALL:
+            break
+    return columns

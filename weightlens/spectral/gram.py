@@ -14,8 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_PANEL = 1024
-"""Columns that are widened at a time."""
+from weightlens.spectral.eigen import eigenvalues, mirror
+
+_PANEL, _ENTRIES = 1024, 3 << 19
+"""Columns that are widened at a time, and entries: 12 MB, unless those columns were few."""
 
 _LEAF = 96
 """Rows from which a triangle is cut no further."""
@@ -37,7 +39,7 @@ def short_gram(
     gram = short.new_zeros(short.shape[0], short.shape[0], dtype=dtype)
     for panel in panels(short, dtype=dtype):
         _add_triangle(gram, panel)
-    _mirror(gram)
+    mirror(gram)  # a product is no mirror image to the last bit
     return gram
 
 
@@ -52,21 +54,14 @@ def _add_triangle(gram: Float[Tensor, "d d"], panel: Float[Tensor, "d p"]) -> No
     gram[half:, :half].addmm_(panel[half:], panel[:half].T)
 
 
-def _mirror(gram: Float[Tensor, "d d"]) -> None:
-    """Writes what is below the diagonal above it: a product is no mirror image to the last bit."""
-    for top in range(0, len(gram), _LEAF):
-        rows = slice(top, top + _LEAF)
-        block = gram[rows, rows]
-        block.copy_(block.tril() + block.tril(-1).T)
-        gram[:top, rows] = gram[rows, :top].T
-
-
 def cross_product(
     left: Float[Tensor, "a e"], right: Float[Tensor, "b e"], *, dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, "a b"]:
     """left rightᵀ (a x b), in float64 unless told otherwise."""
     product = left.new_zeros(left.shape[0], right.shape[0], dtype=dtype)
-    for a, b in zip(panels(left, dtype=dtype), panels(right, dtype=dtype), strict=True):
+    width = panel_width(max(len(left), len(right)))
+    both = (panels(side, dtype=dtype, width=width) for side in (left, right))
+    for a, b in zip(*both, strict=True):
         product.addmm_(a, b.T)
     return product
 
@@ -84,10 +79,11 @@ def long_product(
 
 
 def panels(
-    matrix: Float[Tensor, "d e"], *, dtype: torch.dtype = torch.float64, width: int = _PANEL
+    matrix: Float[Tensor, "d e"], *, dtype: torch.dtype = torch.float64, width: int | None = None
 ) -> Iterator[Float[Tensor, "d p"]]:
-    """The columns of a matrix, so many at a time, in the dtype given; each is gone at the next."""
+    """The columns of a matrix, some at a time, in the dtype given; each is gone at the next."""
     d, e = matrix.shape
+    width = width or panel_width(d)
     slices = (matrix[:, start : start + width] for start in range(0, e, width))
     if matrix.dtype == dtype:
         yield from slices
@@ -99,6 +95,11 @@ def panels(
         count = panel.shape[1]
         target = buffer[:, :count] if by_rows else buffer[:count].T
         yield target.copy_(panel)
+
+
+def panel_width(rows: int) -> int:
+    """Columns of a panel: 1024, fewer where there are many rows, and at least 256."""
+    return min(_PANEL, max(_ENTRIES // max(rows, 1), _PANEL // 4))
 
 
 def float32_holds_products(matrix: Float[Tensor, "m n"]) -> bool:
@@ -119,4 +120,4 @@ def singular_values(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "d"]:
 
 def gram_singular_values(gram: Float[Tensor, "d d"]) -> Float[Tensor, "d"]:
     """The singular values, descending, of the matrix that a Gram matrix belongs to."""
-    return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
+    return eigenvalues(gram).clamp(min=0).sqrt()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from weightlens.delta import Compact, Delta, Measurable, measurable
 from weightlens.overlap.amplification import amplification
-from weightlens.overlap.curve import OverlapCurve, overlap_curve
+from weightlens.overlap.curve import OverlapCurve, curve_and_spectrum
 from weightlens.overlap.intruders import intruder_dimensions
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.change import spectrum_change
@@ -32,8 +32,8 @@ class Known:
     @classmethod
     def of(cls, base: Factorisation, delta: Measurable) -> "Known":
         """Computed afresh."""
-        found = delta.sigma if isinstance(delta, Compact) else singular_values(delta.matrix)
-        return cls(found, overlap_curve(base, delta))
+        curve, sigma = curve_and_spectrum(base, delta)
+        return cls(sigma, curve)
 
 
 def further_metrics(

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from weightlens.delta import Compact, Delta, Measurable, measurable
 from weightlens.overlap.chance import Chance, both_chance, side_chance, z_score
-from weightlens.overlap.curve import OverlapCurve, overlap_curve
+from weightlens.overlap.curve import OverlapCurve, curve_and_spectrum
 from weightlens.overlap.subspace import SubspaceOverlap, subspace_overlap
 from weightlens.overlap.weighted import WeightedOverlap, weighted_overlap
 from weightlens.spectral.basis import Factorisation
-from weightlens.spectral.gram import gram_singular_values, short_gram
+from weightlens.spectral.gram import singular_values
 from weightlens.spectral.rank import (
     SubspaceSize,
     effective_rank,
@@ -62,16 +62,12 @@ def measure(
     if delta is None or delta.is_zero():
         return _nothing(described, certified, (m, n))
     measured = measurable(delta)
-    gram = None
-    if isinstance(measured, Compact):
-        sigma = measured.sigma
-    else:
-        gram = short_gram(measured.matrix)
-        sigma = gram_singular_values(gram)
-    energy = float(sigma.square().sum())
-    if energy == 0:  # a product of factors can vanish without either being zero
+    if isinstance(measured, Compact) and not float(measured.sigma.square().sum()):
+        # a product of factors can vanish without either being zero
         return _nothing(described, certified, (m, n))
-    projected = _projected(base, size, measured, gram)
+    projected = _projected(base, size, measured)
+    sigma = projected.sigma
+    energy = float(sigma.square().sum())
     concentration = float(sigma.square().square().sum()) / energy**2
     expected = expected_overlap(k, (m, n), concentration)
     return Measured(
@@ -100,21 +96,21 @@ def measure(
 
 @dataclass(frozen=True)
 class _Projected:
+    sigma: Float[Tensor, "s"]
     overlap: SubspaceOverlap
     weighted: WeightedOverlap | None
     curve: OverlapCurve | None
 
 
-def _projected(
-    base: Factorisation, size: SubspaceSize, delta: Measurable, gram: Float[Tensor, "d d"] | None
-) -> _Projected:
+def _projected(base: Factorisation, size: SubspaceSize, delta: Measurable) -> _Projected:
     """From one set of products for every rank; where only some vectors are known, for theirs."""
     if base.complete:
-        curve = overlap_curve(base, delta, delta_gram=gram)
+        curve, sigma = curve_and_spectrum(base, delta)
         weighted = curve.weighted(base) if base.squared_norm else None
-        return _Projected(curve.at(base.rank(size)), weighted, curve)
+        return _Projected(sigma, curve.at(base.rank(size)), weighted, curve)
+    sigma = delta.sigma if isinstance(delta, Compact) else singular_values(delta.matrix)
     weighted = weighted_overlap(base.matrix, delta) if base.squared_norm else None
-    return _Projected(subspace_overlap(delta, base.subspace(size)), weighted, None)
+    return _Projected(sigma, subspace_overlap(delta, base.subspace(size)), weighted, None)
 
 
 def expected_overlap(k: int, shape: tuple[int, int], concentration: float) -> dict[str, Chance]:

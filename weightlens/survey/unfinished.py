@@ -18,6 +18,7 @@ import xxhash
 from weightlens.checkpoint.model import Model
 from weightlens.factors.cache import cache_folder
 from weightlens.hub import resolve
+from weightlens.memory import keep_freed_blocks
 from weightlens.record import write_whole
 from weightlens.survey.opened import ModelLike
 from weightlens.survey.resumable import Resumable
@@ -118,6 +119,7 @@ def carried_out(
     analysis: Analysis[R], kind: type[R], unfinished: Unfinished | None, progress: Progress
 ) -> R:
     """The whole report, from where an interrupted run stopped. Raises Interrupted on Ctrl-C."""
+    keep_freed_blocks()
     earlier = unfinished.find(kind, analysis.fingerprint) if unfinished else None
     if earlier is not None:
         analysis.take(earlier)

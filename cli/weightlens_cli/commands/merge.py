@@ -8,7 +8,6 @@ import typer
 
 from weightlens_cli import screen
 from weightlens_cli.caching import NoCache, chosen_cache
-from weightlens_cli.memory import reuse_freed_memory
 from weightlens_cli.places import named_places
 from weightlens_cli.publishing import publish
 
@@ -128,7 +127,6 @@ def merge(
         return
     if out is None:
         raise OutputError("OUT is missing: name a folder for the merge, or use --dry-run")
-    reuse_freed_memory()
     # a process with a thread to draw it could not be forked
     with screen.bytes_bar(thread=False) as bar:
         task = bar.add_task("merging", total=None)
