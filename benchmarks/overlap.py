@@ -6,15 +6,18 @@ Bases of 1536 x 8960 with singular values i^-decay and two deltas. Compared with
 the base: whole overlap curves (every k; column, row and both) against the SVD followed by the same
 projections, and the leading 64 triplets with their certificate against the SVD alone. Then a LoRA
 delta in its factors with the base at hand (in memory, and from the cache on disk) against the same
-delta given densely, cold. Medians; one warm-up each.
+delta given densely, cold. Medians of runs in turn; one
+warm-up each.
 """
 
 import argparse
+import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import median_seconds, table, with_decay
+from timing import medians, table, with_decay
 
 from weightlens.delta import Dense, Factored, measurable
 from weightlens.factors import FactorCache, factorised
@@ -27,6 +30,7 @@ from weightlens.survey.matrix import measure
 
 M, N, LORA_RANK, K = 1536, 8960, 16, 64
 DECAYS = (0.25, 0.5, 1.0)
+SVD = math.inf  # among the decays, what they are compared with
 
 
 def curves_by_svd(base: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
@@ -48,18 +52,24 @@ def curves(base: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
 def print_curves(base: torch.Tensor, delta: torch.Tensor, repeats: int) -> None:
     """Whole curves, cold."""
     difference = (curves_by_svd(base, delta).double() - curves(base, delta)).abs().max()
-    by_svd = median_seconds(lambda: curves_by_svd(base, delta), repeats)
-    ours = median_seconds(lambda: curves(base, delta), repeats)
+    by_svd, ours = medians(
+        {"svd": lambda: curves_by_svd(base, delta), "ours": lambda: curves(base, delta)}, repeats
+    ).values()
     table("whole curves", "SVD, s", "weightlens, s", "ratio", "largest difference")
     print(f"| decay 0.5 | {by_svd:.2f} | {ours:.2f} | {by_svd / ours:.1f} | {difference:.0e} |\n")
 
 
 def print_leading(bases: dict[float, torch.Tensor], repeats: int) -> None:
     """The leading triplets, certified; a fallback is in the time where there was one."""
-    by_svd = median_seconds(lambda: torch.linalg.svd(bases[0.5], full_matrices=False), repeats)
+    works: dict[float, Callable[[], object]] = {
+        decay: lambda base=base: factorise_leading(base, K) for decay, base in bases.items()
+    }
+    works[SVD] = lambda: torch.linalg.svd(bases[0.5], full_matrices=False)
+    seconds = medians(works, repeats)
+    by_svd = seconds[SVD]
     table(f"k = {K}", "SVD, s", "weightlens, s", "ratio", "path", "angle bound", "true angle")
     for decay, base in bases.items():
-        ours = median_seconds(lambda base=base: factorise_leading(base, K), 2 * repeats + 1)
+        ours = seconds[decay]
         found = factorise_leading(base, K)
         true = factorise(base).vectors[:, :K]
         outside = found.vectors[:, :K] - true @ (true.T @ found.vectors[:, :K])
@@ -94,7 +104,7 @@ def print_lora(base: torch.Tensor, generator: torch.Generator, repeats: int) -> 
             "every number: LoRA, base from disk": lambda: measure(from_disk(), size, lora),
             "every number: LoRA, base in memory": lambda: measure(known, size, lora),
         }
-        seconds = {name: median_seconds(work, repeats) for name, work in times.items()}
+        seconds = medians(times, repeats)
     table(f"LoRA r = {LORA_RANK}, energy 0.5 (k = {subspace.rank})", "s", "dense and cold over it")
     for name, value in seconds.items():
         whole = seconds["overlap: dense, cold" if name.startswith("overlap")

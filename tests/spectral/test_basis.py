@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2
 
+from weightlens.spectral import basis
 from weightlens.spectral.basis import factorise, random_subspace, residual_bounds
 from weightlens.spectral.gram import short_gram
 from weightlens.spectral.rank import SubspaceSize
@@ -100,3 +102,21 @@ def test_random_subspaces_are_orthonormal_and_average_to_a_multiple_of_the_ident
         assert torch.allclose(u.T @ u, torch.eye(2), atol=1e-5)
         projector += u @ u.T / draws
     assert torch.allclose(projector, 2 / 5 * torch.eye(5), atol=0.03)
+
+
+def test_a_probed_residual_is_above_the_true_one_and_not_far(generator: torch.Generator) -> None:
+    """Vectors turned by known angles: many of them, or a single one, the worst case."""
+    matrix = torch.randn(400, 500, generator=generator, dtype=torch.float64)
+    gram, exact = short_gram(matrix), factorise(matrix)
+    for turned in (exact.vectors + 1e-6 * torch.randn(400, 400, generator=generator).double(),
+                   exact.vectors.clone().index_fill_(1, torch.tensor([7]), 0.05)):  # fmt: skip
+        true = torch.linalg.matrix_norm(gram @ turned - turned * exact.sigma_squared)
+        bounds = residual_bounds(gram, exact.sigma_squared, turned)
+        assert bounds.shape == (400,)
+        assert true <= bounds.min() <= bounds.max() < 5 * true
+
+
+def test_the_share_that_a_probe_may_miss_is_chernoffs() -> None:
+    share, probes = basis._LEAST_SHARE, basis._PROBES
+    assert (share * math.exp(1 - share)) ** (probes / 2) < 1e-8
+    assert chi2.cdf(share * probes, probes) < 1e-8

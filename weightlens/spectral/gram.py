@@ -38,20 +38,22 @@ def short_gram(
     short = wide(matrix)
     gram = short.new_zeros(short.shape[0], short.shape[0], dtype=dtype)
     for panel in panels(short, dtype=dtype):
-        _add_triangle(gram, panel)
+        add_triangle(gram, panel)
     mirror(gram)  # a product is no mirror image to the last bit
     return gram
 
 
-def _add_triangle(gram: Float[Tensor, "d d"], panel: Float[Tensor, "d p"]) -> None:
-    """Adds P Pᵀ below the diagonal; by halves, so that most of it is large products."""
-    half = len(gram) // 2
+def add_triangle(
+    symmetric: Float[Tensor, "d d"], panel: Float[Tensor, "d p"], *, alpha: int = 1
+) -> None:
+    """Adds α P Pᵀ on and below the diagonal; by halves, so that most of it is large products."""
+    half = len(symmetric) // 2
     if half < _LEAF:
-        gram.addmm_(panel, panel.T)
+        symmetric.addmm_(panel, panel.T, alpha=alpha)
         return
-    _add_triangle(gram[:half, :half], panel[:half])
-    _add_triangle(gram[half:, half:], panel[half:])
-    gram[half:, :half].addmm_(panel[half:], panel[:half].T)
+    add_triangle(symmetric[:half, :half], panel[:half], alpha=alpha)
+    add_triangle(symmetric[half:, half:], panel[half:], alpha=alpha)
+    symmetric[half:, :half].addmm_(panel[half:], panel[:half].T, alpha=alpha)
 
 
 def cross_product(

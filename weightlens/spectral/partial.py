@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.spectral.basis import Factorisation, factorise
-from weightlens.spectral.gram import panels, short_gram, wide
+from weightlens.spectral.gram import add_triangle, panels, short_gram, wide
 
 ANGLE_BOUND = 1e-3
 """The largest angle bound with which the partial path's result is taken."""
@@ -32,7 +32,7 @@ SMALLEST_SIDE, LARGEST_SHARE = 512, 1 / 8
 _BLOCK = 16
 _ROUNDS = 6
 _PROBES = 8
-_CHOLESKY_BLOCK = 384
+_CHOLESKY_LEAF = 192
 _PASSES, _NEARLY_ALL = 3, 0.9
 _WIDTH = 256  # columns of a panel that is used twice and should still be in the cache then
 
@@ -123,26 +123,29 @@ def _all_below(
     limit: float,
 ) -> bool:
     """Whether G₃₂ − Û Θ Ûᵀ has no eigenvalue above the limit: the limit minus it is positive."""
-    shifted = torch.addmm(gram, vectors * values, vectors.T, beta=-1)
+    shifted = gram.neg()
+    add_triangle(shifted, vectors * values.sqrt())
     shifted.diagonal().add_(limit)
     return _positive(shifted)
 
 
 def _positive(symmetric: Float[Tensor, "d d"]) -> bool:
-    """Whether a symmetric matrix has a Cholesky factorisation; overwrites it.
+    """Whether a symmetric matrix has a Cholesky factorisation, which takes its place below the
+    diagonal.
 
-    By blocks: torch clears a triangle afterwards, which takes longer than factorising a large one.
+    By halves: torch clears a triangle afterwards, which takes longer than factorising a large one.
     """
-    for start in range(0, len(symmetric), _CHOLESKY_BLOCK):
-        stop = start + _CHOLESKY_BLOCK
-        factor, failed = torch.linalg.cholesky_ex(symmetric[start:stop, start:stop])
-        if int(failed):
-            return False
-        below, rest = symmetric[stop:, start:stop], symmetric[stop:, stop:]
-        if len(below):
-            solved = torch.linalg.solve_triangular(factor.mT, below, upper=True, left=False)
-            rest.addmm_(solved, solved.T, alpha=-1)
-    return True
+    half = len(symmetric) // 2
+    if half < _CHOLESKY_LEAF:
+        factor, failed = torch.linalg.cholesky_ex(symmetric)
+        symmetric.copy_(factor)
+        return not int(failed)
+    first, below, rest = symmetric[:half, :half], symmetric[half:, :half], symmetric[half:, half:]
+    if not _positive(first):
+        return False
+    below.copy_(torch.linalg.solve_triangular(first.mT, below, upper=True, left=False))
+    add_triangle(rest, below, alpha=-1)
+    return _positive(rest)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,8 @@ def lanczos(gram: Float[Tensor, "d d"], k: int) -> Leading:
     the caller to find out.
     """
     d, eps = len(gram), torch.finfo(gram.dtype).eps
-    size = min(d, max(256, 2 * k + 4 * _BLOCK))
+    first = min(d, max(256, 2 * k + 10 * _BLOCK))
+    size = min(d, first + 4 * _BLOCK)  # one look more costs less than a restart
     basis, images = gram.new_empty(d, size), gram.new_empty(d, size)
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(d, _BLOCK, generator=generator, dtype=torch.float64).to(gram)
@@ -169,8 +173,8 @@ def lanczos(gram: Float[Tensor, "d d"], k: int) -> Leading:
     used, last = _BLOCK, images[:, :_BLOCK]
     kept = min(k + _BLOCK, size - _BLOCK)
     values, vectors = images.new_zeros(kept, dtype=torch.float64), basis
-    for _ in range(_ROUNDS):
-        while used + _BLOCK <= size:
+    for limit in (first, *[size] * _ROUNDS):
+        while used + _BLOCK <= limit:
             block = _orthogonal(last, basis[:, :used])
             last = gram @ block
             basis[:, used : used + _BLOCK], images[:, used : used + _BLOCK] = block, last
@@ -185,6 +189,8 @@ def lanczos(gram: Float[Tensor, "d d"], k: int) -> Leading:
         enough = max(4.5 * eps * float(values[0]), 2e-3 * float(values[k - 1] - values[k]))
         if size_of_residual <= enough:
             break
+        if used + _BLOCK <= size:
+            continue
         basis[:, :kept], images[:, :kept], used = vectors, moved, kept
         last = residual[:, max(0, k - _BLOCK) : max(0, k - _BLOCK) + _BLOCK]
     return Leading(values[:kept], vectors[:, :k])
