@@ -8,8 +8,9 @@ method runs `weightlens merge` and `mergekit-yaml` one after the other: wall tim
 all their processes, medians of the repeats, and their ratio, also without what either takes to
 import itself. weightlens waits until its output is on the disk, mergekit does not, so it is
 measured with --no-sync too. The floor is reading the sources and writing a file of the size of the
-output, with `cat` and `cp`. --curve: peak memory of weightlens over models of growing size instead.
---strip: a strip merge beside the factorisations that it needs.
+output, with `cat` and `cp`, and `sync` for the time until that file is on the disk. --curve: peak
+memory of weightlens over models of growing size instead. --strip: a strip merge beside the
+factorisations that it needs.
 """
 
 import argparse
@@ -83,12 +84,13 @@ class Bench:
 
         return repeated(once, self.repeats)
 
-    def floor(self, method: str) -> Taken:
-        """Reading what goes in and writing what comes out."""
+    def floor(self, method: str, *, synced: bool = False) -> Taken:
+        """Reading what goes in and writing what comes out; synced: until that is on the disk."""
         names = ["one"] if method in ONE_SOURCE else ["one", "two"]
         names += [] if method in WITHOUT_BASE else ["base"]
         read = " ".join(f"{name}/*.safetensors" for name in names)
-        return self.run("sh", "-c", f"cat {read} > /dev/null; mkdir out; cp one/*.safetensors out/")
+        command = f"cat {read} > /dev/null; mkdir out; cp one/*.safetensors out/"
+        return self.run("sh", "-c", command + ("; sync out/*" if synced else ""))
 
     def ours(self, method: str, *options: str) -> Taken:
         """`weightlens merge`."""
@@ -122,13 +124,14 @@ def compare(bench: Bench, methods: Sequence[str], peer: bool) -> None:
     """Prints the table of methods."""
     ours_import, theirs_import = bench.imports()
     print(f"imports: weightlens {ours_import:.1f} s, mergekit {theirs_import:.1f} s\n")
-    table("method", "floor s", "weightlens s", "no sync s", "MB", "mergekit s", "MB", "ratio",
-          "no sync, ratio", "no sync, no imports, ratio")  # fmt: skip
+    table("method", "floor s", "floor synced s", "weightlens s", "no sync s", "MB",
+          "mergekit s", "MB", "ratio", "no sync, ratio", "no sync, no imports, ratio")  # fmt: skip
     for method in methods:
-        floor, ours = bench.floor(method), bench.ours(method)
+        floor, synced = bench.floor(method), bench.floor(method, synced=True)
+        ours = bench.ours(method)
         unsynced = bench.ours(method, "--no-sync")
-        cells = [method, f"{floor.seconds:.1f}", f"{ours.seconds:.1f}", f"{unsynced.seconds:.1f}",
-                 f"{ours.peak:.0f}"]  # fmt: skip
+        seconds = (taken.seconds for taken in (floor, synced, ours, unsynced))
+        cells = [method, *(f"{s:.1f}" for s in seconds), f"{ours.peak:.0f}"]
         if peer:
             theirs = bench.theirs(method)
             bare = (theirs.seconds - theirs_import) / (unsynced.seconds - ours_import)

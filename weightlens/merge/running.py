@@ -12,7 +12,7 @@ from weightlens.checkpoint.weights import all_finite
 from weightlens.delta import Delta, Dense
 from weightlens.errors import InputError, NonFiniteTensor, ShapeMismatch
 from weightlens.factors import FactorCache
-from weightlens.memory import keep_freed_blocks
+from weightlens.memory import freed_matrices_kept, keep_freed_blocks
 from weightlens.merge.incoming import Incoming, whole
 from weightlens.merge.jobs import Input, Job
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
@@ -64,9 +64,10 @@ class Run:
         process with all threads. The others: as in Work."""
         streams = [job for job in jobs if job.kind != "matrix"]
         workers.each(Work(streams, lambda job: job.info.nbytes, do, done, came, idle))
-        for job in jobs:
-            if job.kind == "matrix":
-                done(job, do(job, came))
+        with freed_matrices_kept():
+            for job in jobs:
+                if job.kind == "matrix":
+                    done(job, do(job, came))
 
     def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
         """The output of a job: (position of the first entry, entries in the final dtype).
@@ -146,7 +147,7 @@ class Run:
         merged: Float[Tensor, "*shape"],
         written: Shaped[Tensor, "*shape"],
     ) -> None:
-        rounded = written.float() - base
+        rounded = torch.sub(written, base)
         if base.ndim == 2:
             merged, rounded = merged.unsqueeze(0), rounded.unsqueeze(0)
         self._records[job.name] = [

@@ -7,6 +7,8 @@ put together again. It takes 10 to 20 % less time too; small ones would lose tha
 from one library's threads to the other's.
 """
 
+import os
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -51,6 +53,8 @@ def _in_place(
     usable = symmetric.dtype == torch.float64 and symmetric.is_contiguous()
     if not usable or symmetric.device.type != "cpu" or len(symmetric) < IN_PLACE_FROM:
         return None
+    # its threads would stay awake for 20 ms and more, and keep torch's waiting: now for 0.3
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
     from scipy.linalg.lapack import dsyevr  # a fifth of a second, and small matrices need none
 
     # times −1: the order is ascending, and becomes descending

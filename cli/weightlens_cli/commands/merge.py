@@ -1,5 +1,6 @@
 """`weightlens merge`: carries out a recipe."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from weightlens_cli.publishing import publish
 
 if TYPE_CHECKING:
     from weightlens.merge.preparing import Engine
+    from weightlens.merge.record import MergeReport, PlanReport
 
 
 class EngineName(StrEnum):
@@ -101,8 +103,6 @@ def merge(
     from weightlens.merge.engine import merge_documents, plan_merge
     from weightlens.merge.options import Options
     from weightlens.merge.rebuilding import is_record, rebuild_merge, recorded_documents
-    from weightlens.report.merge_tables import merge_tables
-    from weightlens.report.plan_tables import plan_tables
 
     chosen, places = engine.chosen, named_places(source or [])
     again = is_record(recipe)
@@ -120,10 +120,7 @@ def merge(
             places=places,
             workers=workers,
         )
-        if json is not None:
-            screen.write_text("[" + ",\n".join(plan.to_json() for plan in plans) + "]\n", json)
-        if json != "-":
-            screen.console().print(*plan_tables(plans), sep="\n")
+        _show_plans(plans, json)
         return
     if out is None:
         raise OutputError("OUT is missing: name a folder for the merge, or use --dry-run")
@@ -150,15 +147,36 @@ def merge(
             report = rebuild_merge(recipe, out, options=options)
         else:
             report = merge_documents(read_documents(recipe, lenient=lenient), out, options)
+    _show_report(report, out, json, recipe if again else None)
+    if push is not None:
+        _publish(out, push, private, quiet=json == "-")
+
+
+def _show_plans(plans: "Sequence[PlanReport]", json: str | None) -> None:
+    from weightlens.report.plan_tables import plan_tables
+
+    if json is not None:
+        screen.write_text("[" + ",\n".join(plan.to_json() for plan in plans) + "]\n", json)
+    if json != "-":
+        screen.console().print(*plan_tables(plans), sep="\n")
+
+
+def _show_report(report: "MergeReport", out: Path, json: str | None, record: Path | None) -> None:
+    """record: that by which the merge was made again, where it was."""
+    from weightlens.report.merge_tables import merge_tables
+
     if json is not None:
         screen.write_text(report.to_json(), json)
-    if json != "-":
-        screen.console().print(*merge_tables(report, out), sep="\n")
-        if again:
-            screen.console().print(f"The same {len(report.checksums)} tensors as in {recipe}.")
-    if push is not None:
-        from weightlens.publish.tables import push_tables
+    if json == "-":
+        return
+    screen.console().print(*merge_tables(report, out), sep="\n")
+    if record is not None:
+        screen.console().print(f"The same {len(report.checksums)} tensors as in {record}.")
 
-        sent = publish(out, push, private=private)
-        if json != "-":
-            screen.console().print(*push_tables(sent), sep="\n", soft_wrap=True)
+
+def _publish(out: Path, repo: str, private: bool, *, quiet: bool) -> None:
+    from weightlens.publish.tables import push_tables
+
+    sent = publish(out, repo, private=private)
+    if not quiet:
+        screen.console().print(*push_tables(sent), sep="\n", soft_wrap=True)
