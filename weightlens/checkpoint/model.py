@@ -75,7 +75,10 @@ class Model:
         low_rank = self.adapters.factored(name)
         if self.weights is None or self.weights is base:
             return low_rank
-        difference = Dense(self.weights.read(name) - base_tensor)
+        tensor = self.weights.read(name)
+        # a state dict's tensors belong to the caller
+        ours = self.weights.folder is not None
+        difference = Dense(tensor.sub_(base_tensor) if ours else tensor - base_tensor)
         return difference if low_rank is None else added(difference, low_rank)
 
 

@@ -1,7 +1,7 @@
 """The engine: carries out a recipe, tensor by tensor, into a folder or into a state dict."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, r
 from weightlens.merge.provenance import source_record
 from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution
-from weightlens.merge.running import Progress, Run
+from weightlens.merge.running import Progress, Run, WrittenBlock
 from weightlens.merge.work import Tell, Threads
 from weightlens.merge.writing import Writing
 from weightlens.version import VERSION
@@ -121,9 +121,9 @@ def merge_state_dicts(
     run = Run(plan, seed)
     merged = {job.name: torch.empty(job.info.shape, dtype=job.info.dtype) for job in plan.jobs}
 
-    def fill(job: Job, tell: Tell) -> None:
+    def fill(job: Job, blocks: Iterable[WrittenBlock], tell: Tell) -> None:
         entries = merged[job.name].view(-1)
-        for start, block in run.blocks(job):
+        for start, block in blocks:
             entries[start : start + block.numel()] = block
 
     run.each(plan.jobs, Threads(workers), fill, lambda job, _: None)

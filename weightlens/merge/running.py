@@ -1,6 +1,7 @@
 """Running a plan: the output of every job, block by block, in its final dtype."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -23,6 +24,9 @@ from weightlens.merge.work import Result, Tell, Work, Workers, single_threaded
 
 BLOCK = CHUNK
 """Entries that are written at a time. The output does not depend on it."""
+
+WrittenBlock = tuple[int, Shaped[Tensor, "block"]]
+"""The position of its first entry, and entries in the final dtype."""
 
 Progress = Callable[[int, int, str], None]
 """Told the bytes written, their total, and the name of the tensor that was finished last; after
@@ -55,22 +59,40 @@ class Run:
         self,
         jobs: Sequence[Job],
         workers: Workers,
-        do: Callable[[Job, Tell], Result],
+        put: Callable[[Job, Iterable[WrittenBlock], Tell], Result],
         done: Callable[[Job, Result], None],
         came: Tell = lambda count: None,
         idle: Callable[[], None] = lambda: None,
+        alone: Callable[[], None] = lambda: None,
     ) -> None:
         """Does every job: those that stream side by side, those of whole tensors one by one in this
-        process with all threads. The others: as in Work."""
-        streams = [job for job in jobs if job.kind != "matrix"]
-        workers.each(Work(streams, lambda job: job.info.nbytes, do, done, came, idle))
-        with freed_matrices_kept():
-            for job in jobs:
-                if job.kind == "matrix":
-                    done(job, do(job, came))
+        process with all threads.
 
-    def blocks(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
-        """The output of a job: (position of the first entry, entries in the final dtype).
+        put: takes the output of a job, in a worker, or beside the computation of the next one.
+        alone: called before this process goes on without others. The rest: as in Work.
+        """
+        streams = [job for job in jobs if job.kind != "matrix"]
+
+        def do(job: Job, tell: Tell) -> Result:
+            return put(job, self.blocks(job), tell)
+
+        workers.each(Work(streams, lambda job: job.info.nbytes, do, done, came, idle))
+        matrices = [job for job in jobs if job.kind == "matrix"]
+        if not matrices:
+            return
+        alone()
+        with freed_matrices_kept(), ThreadPoolExecutor(1, thread_name_prefix="writing") as behind:
+            pending: tuple[Job, Future[Result]] | None = None
+            for job in matrices:
+                blocks = list(self.blocks(job))
+                if pending is not None:
+                    done(pending[0], pending[1].result())
+                pending = job, behind.submit(put, job, blocks, came)
+            if pending is not None:
+                done(pending[0], pending[1].result())
+
+    def blocks(self, job: Job) -> Iterator[WrittenBlock]:
+        """The output of a job.
 
         Raises NonFiniteTensor where finite inputs come to NaN or Inf, as in an overflow of float16,
         ShapeMismatch for integers that differ between sources.
@@ -86,7 +108,7 @@ class Run:
                 )
             yield start, block
 
-    def _computed(self, job: Job) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
+    def _computed(self, job: Job) -> Iterator[WrittenBlock]:
         if job.kind == "stream":
             with Incoming(job, self.seed) as tensor:
                 yield from _combined(job, tensor)
@@ -156,7 +178,7 @@ class Run:
         ]
 
 
-def _combined(job: Job, tensor: Streamed) -> Iterator[tuple[int, Shaped[Tensor, "block"]]]:
+def _combined(job: Job, tensor: Streamed) -> Iterator[WrittenBlock]:
     """The weights of the merge in the final dtype, block by block. Raises InputError where the
     method cannot do with the tensor."""
     gathered = _gathered(job, tensor)

@@ -1,7 +1,7 @@
 """Writing what a run comes to: workers write blocks into the files, and this process, which hears
 of every tensor from them, keeps the journal and shows how far it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from weightlens.checkpoint.digests import Piece, ReadDigests
 from weightlens.checkpoint.write import CheckpointWriter
 from weightlens.merge.jobs import Job
 from weightlens.merge.processes import workers_here
-from weightlens.merge.running import Progress, Run
+from weightlens.merge.running import Progress, Run, WrittenBlock
 from weightlens.merge.work import Tell, Workers
 
 TOLD_BYTES = 1 << 24
@@ -66,17 +66,16 @@ class Writing:
         # not before: what is called there may have begun threads
         workers = workers_here(self._count)
 
-        def write(job: Job, tell: Tell) -> _Written:
-            if job.kind == "matrix":
-                alone()
-            return self._write_one(job, tell, workers)
+        def put(job: Job, blocks: Iterable[WrittenBlock], tell: Tell) -> _Written:
+            return self._write_one(job, blocks, tell, workers)
 
-        run.each(left, workers, write, done, came, idle)
+        run.each(left, workers, put, done, came, idle, alone)
 
-    def _write_one(self, job: Job, tell: Tell, workers: Workers) -> _Written:
-        """In a worker."""
+    def _write_one(
+        self, job: Job, blocks: Iterable[WrittenBlock], tell: Tell, workers: Workers
+    ) -> _Written:
         untold = 0
-        for start, block in self._run.blocks(job):
+        for start, block in blocks:
             workers.check()
             self._writer.write(job.name, block, start=start)
             untold += block.nbytes
