@@ -78,18 +78,38 @@ class Run:
 
         workers.each(Work(streams, lambda job: job.info.nbytes, do, done, came, idle))
         matrices = [job for job in jobs if job.kind == "matrix"]
-        if not matrices:
-            return
-        alone()
+        if matrices:
+            alone()
+            self._one_by_one(matrices, put, done, came)
+
+    def _one_by_one(
+        self,
+        jobs: Sequence[Job],
+        put: Callable[[Job, Iterable[WrittenBlock], Tell], Result],
+        done: Callable[[Job, Result], None],
+        came: Tell,
+    ) -> None:
+        """Each is computed here while the output of the one before is put where it belongs."""
+
+        def put_whole(job: Job, blocks: Sequence[WrittenBlock]) -> tuple[Job, Result, int]:
+            counts: list[int] = []
+            return job, put(job, blocks, counts.append), sum(counts)
+
+        def finish(put_there: "Future[tuple[Job, Result, int]]") -> None:
+            job, result, count = put_there.result()
+            if count:
+                came(count)
+            done(job, result)
+
         with freed_matrices_kept(), ThreadPoolExecutor(1, thread_name_prefix="writing") as behind:
-            pending: tuple[Job, Future[Result]] | None = None
-            for job in matrices:
+            last = None
+            for job in jobs:
                 blocks = list(self.blocks(job))
-                if pending is not None:
-                    done(pending[0], pending[1].result())
-                pending = job, behind.submit(put, job, blocks, came)
-            if pending is not None:
-                done(pending[0], pending[1].result())
+                if last is not None:
+                    finish(last)
+                last = behind.submit(put_whole, job, blocks)
+            if last is not None:
+                finish(last)
 
     def blocks(self, job: Job) -> Iterator[WrittenBlock]:
         """The output of a job.
