@@ -1,5 +1,8 @@
 """Eigenpairs in the matrix's own memory: LAPACK's own numbers, and the matrix as it was."""
 
+from threading import Event, Thread
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,17 +77,59 @@ def test_a_mirrored_matrix_is_symmetric_to_the_last_bit(d: int, generator: torch
     assert torch.equal(matrix.tril(), below)
 
 
+@pytest.mark.parametrize("count", [0, 2, 3])
 def test_where_lapack_does_not_come_to_an_end_torch_takes_over(
-    monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+    count: int, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
 ) -> None:
-    import scipy.linalg.lapack
-
-    def failing(a: np.ndarray, **options: object) -> tuple[object, ...]:
-        a.T[np.triu_indices(len(a))] = np.nan  # what lies above the diagonal is LAPACK's to use
-        return a[0], a, 0, None, 3
+    def failing(*arguments: Any) -> None:
+        matrix, found, failed = arguments[4], arguments[11], arguments[20]
+        matrix[*torch.triu_indices(3, 3)] = torch.nan  # LAPACK's to use, as is the diagonal
+        found.value, failed.value = count, 3 if count == 3 else 0
 
     monkeypatch.setattr(eigen, "IN_PLACE_FROM", 1)
-    monkeypatch.setattr(scipy.linalg.lapack, "dsyevr", failing)
+    monkeypatch.setattr(eigen, "_dsyevr", lambda: failing)
     matrix = symmetric([4.0, 2.0, 1.0], generator)
+    before = matrix.clone()
     assert eigenvalues(matrix).tolist() == pytest.approx([4.0, 2.0, 1.0])
     assert eigenpairs(matrix)[0].tolist() == pytest.approx([4.0, 2.0, 1.0])
+    assert torch.equal(matrix, before)
+
+
+def test_where_there_is_no_routine_torch_takes_over(
+    monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    monkeypatch.setattr(eigen, "IN_PLACE_FROM", 1)
+    monkeypatch.setattr(eigen, "_dsyevr", lambda: None)
+    assert eigenvalues(symmetric([4.0, 2.0], generator)).tolist() == pytest.approx([4.0, 2.0])
+
+
+def test_other_threads_go_on_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    """A bar is drawn, and files are read, while a matrix is factorised."""
+    matrix = torch.randn(900, 1000, generator=generator, dtype=torch.float64)
+    matrix = matrix @ matrix.T
+    mirror(matrix)
+    monkeypatch.setattr(eigen, "IN_PLACE_FROM", 1)
+    eigenpairs(matrix[:5, :5].contiguous())  # whatever is loaded once
+    dsyevr, ticks, during = eigen._dsyevr(), [0], []
+    assert dsyevr is not None
+
+    def counted(*arguments: Any) -> None:
+        before = ticks[0]
+        dsyevr(*arguments)
+        during.append(ticks[0] - before)
+
+    monkeypatch.setattr(eigen, "_dsyevr", lambda: counted)
+    stop = Event()
+
+    def tick() -> None:
+        while not stop.wait(0.001):
+            ticks[0] += 1
+
+    thread = Thread(target=tick)
+    thread.start()
+    eigenpairs(matrix)
+    stop.set()
+    thread.join()
+    assert during[0] >= 3
