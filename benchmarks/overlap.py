@@ -6,8 +6,7 @@ Bases of 1536 x 8960 with singular values i^-decay and two deltas. Compared with
 the base: whole overlap curves (every k; column, row and both) against the SVD followed by the same
 projections, and the leading 64 triplets with their certificate against the SVD alone. Then a LoRA
 delta in its factors with the base at hand (in memory, and from the cache on disk) against the same
-delta given densely, cold. Medians of runs in turn; one
-warm-up each.
+delta given densely, cold. Medians of runs in turn, after one of each that does not count.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.matrix import measure
 
 M, N, LORA_RANK, K = 1536, 8960, 16, 64
-DECAYS = (0.25, 0.5, 1.0)
+DECAYS = (0.17, 0.25, 0.5, 1.0)  # the first is that of small models' trained layers
 SVD = math.inf  # among the decays, what they are compared with
 
 

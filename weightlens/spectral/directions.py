@@ -23,6 +23,8 @@ _NOISE = 1e-9
 something, too."""
 
 _PASSES, _NEARLY_ALL = 6, 0.9
+"""How often columns are made orthogonal at most, and what a pass has to leave of them to be the
+last."""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ SMALLEST_SIDE, LARGEST_SHARE = 512, 1 / 8
 _BLOCK = 16
 _ROUNDS = 6
 _PROBES = 8
-_CHOLESKY_LEAF = 192
-_PASSES, _NEARLY_ALL = 3, 0.9
+_CHOLESKY_LEAF = 192  # rows from which LAPACK's own factorisation is as fast
+_PASSES, _NEARLY_ALL = 3, 0.9  # of reorthogonalising: how many at most, and what ends it
 _WIDTH = 256  # columns of a panel that is used twice and should still be in the cache then
 
 _SMALLEST = 1e-24
