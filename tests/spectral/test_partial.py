@@ -14,13 +14,8 @@ from torch import Tensor
 from weightlens.spectral import partial
 from weightlens.spectral.basis import Factorisation, factorise
 from weightlens.spectral.gram import short_gram
-from weightlens.spectral.partial import (
-    ANGLE_BOUND,
-    Leading,
-    factorise_leading,
-    lanczos,
-    worthwhile,
-)
+from weightlens.spectral.lanczos import Leading, lanczos
+from weightlens.spectral.partial import ANGLE_BOUND, factorise_leading, worthwhile
 from weightlens.spectral.rank import SubspaceSize
 
 ROUNDED = 6e-8

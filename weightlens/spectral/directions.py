@@ -13,6 +13,7 @@ from torch import Tensor
 
 from weightlens.spectral.basis import SMALLEST_RATIO, Factorisation
 from weightlens.spectral.gram import cross_product, float32_holds_products, long_product, wide
+from weightlens.spectral.orthonormal import orthonormal_outside
 
 _FLOAT32_RATIO, _FLOAT32_SIDE = 5e-3, 512
 """Smallest σ / σ₁ for which products with the long side in float32 read overlaps to 1e-6, and the
@@ -22,9 +23,8 @@ _NOISE = 1e-9
 """What is added to unit columns before they are made orthonormal: columns of zeros have to become
 something, too."""
 
-_PASSES, _NEARLY_ALL = 6, 0.9
-"""How often columns are made orthogonal at most, and what a pass has to leave of them to be the
-last."""
+_PASSES = 6
+"""How often columns are made orthogonal at most."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,14 @@ def _completed(
     spread: Float[Tensor, "e t"],
 ) -> Float[Tensor, "e t"]:
     """Orthonormal columns outside of Wᵀ U_h, which span what is outside of `spread`: as many,
-    however small or dependent its own are.
-
-    QR blows up what rounding has left of a column inside, and that need not lie outside; it does
-    after a pass that takes little from unit columns.
-    """
+    however small or dependent its own are."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(spread.shape, generator=generator, dtype=torch.float64).to(spread)
     columns = torch.nn.functional.normalize(spread, dim=0, eps=torch.finfo(spread.dtype).tiny)
     columns.add_(noise, alpha=_NOISE / len(noise) ** 0.5)
-    for number in range(_PASSES):
-        within = (leading.T @ cross_product(short, columns.T)) / sigma[:, None].square()
-        columns, left = torch.linalg.qr(columns.sub_(long_product(short, leading @ within)))
-        if number and float(left.diagonal().abs().min()) > _NEARLY_ALL:
-            break
-    return columns
+
+    def within(part: Float[Tensor, "e t"]) -> Float[Tensor, "e t"]:
+        shares = (leading.T @ cross_product(short, part.T)) / sigma[:, None].square()
+        return long_product(short, leading @ shares)
+
+    return orthonormal_outside(columns, within, passes=_PASSES)[0]

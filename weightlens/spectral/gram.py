@@ -19,6 +19,9 @@ from weightlens.spectral.eigen import eigenvalues, mirror
 _PANEL, _ENTRIES = 1024, 3 << 19
 """Columns that are widened at a time, and entries: 12 MB, unless those columns were few."""
 
+_AS_IT_IS = 3072
+"""Columns of a panel that needs no widening."""
+
 _LEAF = 96
 """Rows from which a triangle is cut no further."""
 
@@ -37,7 +40,7 @@ def short_gram(
     """W Wᵀ or Wᵀ W, whichever is smaller (d = min(m, n)), in float64 unless told otherwise."""
     short = wide(matrix)
     gram = short.new_zeros(short.shape[0], short.shape[0], dtype=dtype)
-    for panel in panels(short, dtype=dtype):
+    for panel in panels(short, dtype=dtype, width=_AS_IT_IS if dtype == short.dtype else None):
         add_triangle(gram, panel)
     mirror(gram)  # a product is no mirror image to the last bit
     return gram

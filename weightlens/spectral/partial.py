@@ -14,7 +14,6 @@ path takes over, and the factorisation says `fallback`.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from weightlens.spectral.basis import Factorisation, factorise
 from weightlens.spectral.gram import add_triangle, panels, short_gram, wide
+from weightlens.spectral.lanczos import lanczos
 
 ANGLE_BOUND = 1e-3
 """The largest angle bound with which the partial path's result is taken."""
@@ -29,11 +29,9 @@ ANGLE_BOUND = 1e-3
 SMALLEST_SIDE, LARGEST_SHARE = 512, 1 / 8
 """Below this side, or above this share of it in vectors, all eigenvectors cost no more."""
 
-_BLOCK = 16
-_ROUNDS = 6
 _PROBES = 8
 _CHOLESKY_LEAF = 192  # rows from which LAPACK's own factorisation is as fast
-_PASSES, _NEARLY_ALL = 3, 0.9  # of reorthogonalising: how many at most, and what ends it
+_ROWS = 384  # rows that are widened at a time: fresh memory takes longer than the product
 _WIDTH = 256  # columns of a panel that is used twice and should still be in the cache then
 
 _SMALLEST = 1e-24
@@ -71,13 +69,15 @@ def _leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation | None:
     generator = torch.Generator().manual_seed(0)
     probes = torch.randn(len(gram), _PROBES, generator=generator, dtype=torch.float64).to(gram)
     # a step in float64 damps what float32 has put into the vectors: it lies where σ is small
-    vectors = torch.linalg.qr(gram.double() @ found.vectors.double())[0]
+    step = torch.cat([rows.double() @ found.vectors.double() for rows in gram.split(_ROWS)])
+    vectors = torch.linalg.qr(step)[0]
     through, back = _twice(wide(matrix), torch.cat([vectors, probes.double()], dim=1))
     rotation, values = _ritz(through[:, :k])
     vectors, long = vectors @ rotation, (through[:, :k] @ rotation).div_(values.sqrt())
     off = (back[:, :k] @ rotation).addcmul_(vectors, values, value=-1)
     residual = torch.linalg.eigvalsh(off.T @ off)[-1].clamp(min=0).sqrt()
-    noise = torch.linalg.vector_norm(back[:, k:] - (gram @ probes).double(), dim=0).max()
+    noise = torch.linalg.vector_norm(back[:, k:] - (probes.T @ gram).T.double(), dim=0).max()
+    squared_norm = float(gram.diagonal().double().sum())
     after = float(found.values[k])
     limit = after + 0.1 * float(values[-1] - after)
     if values[-1] <= after or not _all_below(gram, vectors.float(), values.float(), limit):
@@ -88,7 +88,7 @@ def _leading(matrix: Float[Tensor, "m n"], k: int) -> Factorisation | None:
         matrix=matrix,
         sigma_squared=values,
         vectors=vectors,
-        squared_norm=float(gram.diagonal().double().sum()),
+        squared_norm=squared_norm,
         residuals=residual.expand(k),
         path="partial",
         beyond=after,
@@ -122,8 +122,9 @@ def _all_below(
     values: Float[Tensor, "k"],
     limit: float,
 ) -> bool:
-    """Whether G₃₂ − Û Θ Ûᵀ has no eigenvalue above the limit: the limit minus it is positive."""
-    shifted = gram.neg()
+    """Whether G₃₂ − Û Θ Ûᵀ has no eigenvalue above the limit: the limit minus it is positive, and
+    takes the place of G₃₂."""
+    shifted = gram.neg_()
     add_triangle(shifted, vectors * values.sqrt())
     shifted.diagonal().add_(limit)
     return _positive(shifted)
@@ -146,73 +147,3 @@ def _positive(symmetric: Float[Tensor, "d d"]) -> bool:
     below.copy_(torch.linalg.solve_triangular(first.mT, below, upper=True, left=False))
     add_triangle(rest, below, alpha=-1)
     return _positive(rest)
-
-
-@dataclass(frozen=True)
-class Leading:
-    """Ritz pairs. values: k + 1 or more, descending, float64; vectors: d x k, orthonormal."""
-
-    values: Float[Tensor, "more"]
-    vectors: Float[Tensor, "d k"]
-
-
-def lanczos(gram: Float[Tensor, "d d"], k: int) -> Leading:
-    """Pairs near the leading k eigenpairs of a symmetric positive matrix, k well below d.
-
-    Stops when the residual is at rounding level, or after a few restarts: how near they are is for
-    the caller to find out.
-    """
-    d, eps = len(gram), torch.finfo(gram.dtype).eps
-    first = min(d, max(256, 2 * k + 10 * _BLOCK))
-    size = min(d, first + 4 * _BLOCK)  # one look more costs less than a restart
-    basis, images = gram.new_empty(d, size), gram.new_empty(d, size)
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(d, _BLOCK, generator=generator, dtype=torch.float64).to(gram)
-    basis[:, :_BLOCK] = torch.linalg.qr(start)[0]
-    images[:, :_BLOCK] = gram @ basis[:, :_BLOCK]
-    used, last = _BLOCK, images[:, :_BLOCK]
-    kept = min(k + _BLOCK, size - _BLOCK)
-    values, vectors = images.new_zeros(kept, dtype=torch.float64), basis
-    for limit in (first, *[size] * _ROUNDS):
-        while used + _BLOCK <= limit:
-            block = _orthogonal(last, basis[:, :used])
-            last = gram @ block
-            basis[:, used : used + _BLOCK], images[:, used : used + _BLOCK] = block, last
-            used += _BLOCK
-        projected = (basis[:, :used].T @ images[:, :used]).double()
-        values, rotation = torch.linalg.eigh((projected + projected.T) / 2)
-        values, rotation = values.flip(0), rotation.flip(1)[:, :kept].to(gram)
-        vectors, moved = basis[:, :used] @ rotation, images[:, :used] @ rotation
-        residual = moved - vectors * values[:kept].to(gram)
-        size_of_residual = float(torch.linalg.vector_norm(residual[:, :k], dim=0).max())
-        # rounding leaves about 4 eps σ₁²; 0.2 % of the gap is enough for what follows
-        enough = max(4.5 * eps * float(values[0]), 2e-3 * float(values[k - 1] - values[k]))
-        if size_of_residual <= enough:
-            break
-        if used + _BLOCK <= size:
-            continue
-        basis[:, :kept], images[:, :kept], used = vectors, moved, kept
-        last = residual[:, max(0, k - _BLOCK) : max(0, k - _BLOCK) + _BLOCK]
-    return Leading(values[:kept], vectors[:, :k])
-
-
-def _orthogonal(block: Float[Tensor, "d b"], basis: Float[Tensor, "d u"]) -> Float[Tensor, "d b"]:
-    """An orthonormal basis of the block's part outside the basis.
-
-    Twice is enough (Kahan) unless the block nearly lies inside: QR then blows up what rounding has
-    left, and that need not lie outside. It does after a pass that takes little from unit columns.
-    """
-    block, _ = _outside(block, basis)
-    for _ in range(_PASSES):
-        block, left = _outside(block, basis)
-        if left > _NEARLY_ALL:
-            break
-    return block
-
-
-def _outside(
-    block: Float[Tensor, "d b"], basis: Float[Tensor, "d u"]
-) -> tuple[Float[Tensor, "d b"], float]:
-    """One pass, and the least that it leaves of a column beside those before it."""
-    block, left = torch.linalg.qr(torch.addmm(block, basis, basis.T @ block, alpha=-1))
-    return block, float(left.diagonal().abs().min())
