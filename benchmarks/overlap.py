@@ -28,7 +28,7 @@ from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.matrix import measure
 
 M, N, LORA_RANK, K = 1536, 8960, 16, 64
-DECAYS = (0.17, 0.25, 0.5, 1.0)  # the first is that of small models' trained layers
+DECAYS = (0.1, 0.17, 0.25, 0.5, 1.0)  # between the first two lie trained layers of small models
 SVD = math.inf  # among the decays, what they are compared with
 
 
