@@ -14,11 +14,11 @@ import torch
 from timing import median_seconds, table, with_decay
 
 from weightlens.delta import Dense
+from weightlens.device import exact_arithmetic
 from weightlens.overlap.curve import overlap_curve
 from weightlens.spectral.basis import factorise
 from weightlens.spectral.partial import factorise_leading
 from weightlens.spectral.rank import SubspaceSize
-from weightlens.survey.device import exact_arithmetic
 from weightlens.survey.matrix import measure
 
 M, N, K, LAYERS = 5120, 13824, 64, 48

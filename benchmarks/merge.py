@@ -1,7 +1,7 @@
 """Merges by weightlens and by mergekit, in turn, on the same generated checkpoints.
 
     python benchmarks/merge.py [--model qwen2.5-1.5b] [--methods linear,ties,…] [--folder DIR]
-                               [--repeats 1] [--without-peer] [--curve | --strip]
+                               [--repeats 1] [--without-peer] [--curve | --strip [--device cuda]]
 
 Writes a base and two fine-tunes (bfloat16, normal weights and deltas) into a folder, and for every
 method runs `weightlens merge` and `mergekit-yaml` one after the other: wall time and peak memory of
@@ -10,7 +10,7 @@ import itself. weightlens waits until its output is on the disk, mergekit does n
 measured with --no-sync too. The floor is reading the sources and writing a file of the size of the
 output, with `cat` and `cp`, and `sync` for the time until that file is on the disk. --curve: peak
 memory of weightlens over models of growing size instead. --strip: a strip merge beside the
-factorisations that it needs.
+factorisations that it needs, on a GPU where one is named.
 """
 
 import argparse
@@ -157,7 +157,7 @@ def curve(folder: Path, threads: int, methods: Sequence[str]) -> None:
         shutil.rmtree(place)
 
 
-def strip(folder: Path, shape: Shape, threads: int) -> None:
+def strip(folder: Path, shape: Shape, threads: int, device: str) -> None:
     """Prints what a strip merge takes beside its own factorisations, in this process, on matrices
     whose spectra fall off like trained ones."""
     import time
@@ -177,6 +177,8 @@ def strip(folder: Path, shape: Shape, threads: int) -> None:
             nonlocal spent
             began = time.perf_counter()
             found = function(*arguments, **named)
+            if device != "cpu":
+                torch.cuda.synchronize()
             spent += time.perf_counter() - began
             return found
 
@@ -192,7 +194,7 @@ def strip(folder: Path, shape: Shape, threads: int) -> None:
         (folder / "strip.json").write_text(json.dumps(text))
         shutil.rmtree(folder / "out", ignore_errors=True)
         spent, began = 0.0, time.perf_counter()
-        run_merge(folder / "strip.json", folder / "out")
+        run_merge(folder / "strip.json", folder / "out", device=device)
         seconds = time.perf_counter() - began
         print(f"| {side} | {seconds:.1f} | {spent:.1f} | {seconds / spent:.2f} |", flush=True)
 
@@ -208,13 +210,14 @@ def main() -> None:
     parser.add_argument("--without-peer", action="store_true")
     parser.add_argument("--curve", action="store_true")
     parser.add_argument("--strip", action="store_true")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{datetime.now(UTC):%Y-%m-%d}, torch {torch.__version__}, mergekit "
           f"{version('mergekit')}, {arguments.threads} threads\n")  # fmt: skip
     if arguments.strip:
-        strip(folder, MODELS[arguments.model], arguments.threads)
+        strip(folder, MODELS[arguments.model], arguments.threads, arguments.device)
     elif arguments.curve:
         curve(folder, arguments.threads, arguments.methods.split(","))
     else:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from weightlens.evaluate.rescoring import rescore, score_answers
     from weightlens.evaluate.result import EvalReport
     from weightlens.evaluate.run import evaluate_models
-    from weightlens.merge.engine import merge_state_dicts, run_merge
+    from weightlens.merge.engine import run_merge
     from weightlens.merge.extract import extract_adapter
     from weightlens.merge.extract_record import ExtractReport
     from weightlens.merge.rebuilding import rebuild_merge
     from weightlens.merge.record import MergeReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
+    from weightlens.merge.state_dicts import merge_state_dicts
     from weightlens.publish.pushing import plan_push, push
     from weightlens.publish.record import PushReport
     from weightlens.report.card import write_card
@@ -61,7 +62,7 @@ _HOMES = {
     "extract_adapter": "weightlens.merge.extract",
     "inspect_model": "weightlens.survey.inspect",
     "measure_overlap": "weightlens.survey.overlap",
-    "merge_state_dicts": "weightlens.merge.engine",
+    "merge_state_dicts": "weightlens.merge.state_dicts",
     "parse_recipe": "weightlens.merge.resolution",
     "plan_push": "weightlens.publish.pushing",
     "push": "weightlens.publish.pushing",

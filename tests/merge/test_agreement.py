@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from weightlens.errors import TensorMissing
-from weightlens.merge.engine import merge_state_dicts
 from weightlens.merge.resolution import parse_recipe
+from weightlens.merge.state_dicts import merge_state_dicts
 
 MODELS = "models: [{model: a}, {model: b}]\nparameters: {weight: 1}\n"
 PAIR = "[{model: a, layer_range: [0, 2]}, {model: b, layer_range: [0, 2]}]"

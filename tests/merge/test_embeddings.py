@@ -16,9 +16,10 @@ from worded import EMBEDDINGS, added, linear, tensors_of, worded, words
 
 from weightlens.checkpoint.names import TIED
 from weightlens.errors import ShapeMismatch
-from weightlens.merge.engine import merge_state_dicts, run_merge
+from weightlens.merge.engine import run_merge
 from weightlens.merge.record import MatrixRecord
 from weightlens.merge.resolution import parse_recipe
+from weightlens.merge.state_dicts import merge_state_dicts
 
 EMBED, QUERY = "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight"
 ROOT = math.sqrt(0.5)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from weightlens.checkpoint.read import MemoryWeights
 from weightlens.errors import NonFiniteTensor
-from weightlens.merge.engine import merge_state_dicts
 from weightlens.merge.incoming import Incoming
 from weightlens.merge.jobs import Job
 from weightlens.merge.opening import hold_sources
 from weightlens.merge.plan import make_plan
 from weightlens.merge.resolution import parse_recipe
+from weightlens.merge.state_dicts import merge_state_dicts
 
 NAME = "model.embed_tokens.weight"
 DELTAS = """

@@ -21,9 +21,10 @@ from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.read import FolderWeights
 from weightlens.errors import InputError, NonFiniteTensor, OutputError
 from weightlens.merge import running
-from weightlens.merge.engine import merge_state_dicts, run_merge
+from weightlens.merge.engine import run_merge
 from weightlens.merge.record import MergeReport, summarise_strips
 from weightlens.merge.resolution import parse_recipe
+from weightlens.merge.state_dicts import merge_state_dicts
 
 SIDES = ("column", "row", "both", "either")
 

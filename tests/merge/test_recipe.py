@@ -11,10 +11,10 @@ from torch import Tensor
 from weightlens.errors import RecipeError
 from weightlens.merge.checking import check_recipe
 from weightlens.merge.documents import read_documents
-from weightlens.merge.engine import merge_state_dicts
 from weightlens.merge.methods.linear import Linear
 from weightlens.merge.methods.task_arithmetic import TaskArithmetic
 from weightlens.merge.resolution import parse_recipe, read_recipe
+from weightlens.merge.state_dicts import merge_state_dicts
 
 HEAD = "merge_method: task_arithmetic\nbase_model: b\n"
 MODELS = "models:\n- model: t\n  parameters: {weight: 0.5}\n"

@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
+from weightlens.device import exact_arithmetic
 from weightlens.errors import UnsupportedTensor
 from weightlens.experiment.tiny.examples import safety_set
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.experiment.tiny.train import collate, encode
 from weightlens.survey.callback import OverlapCallback, as_model, weights_of
-from weightlens.survey.device import exact_arithmetic
 from weightlens.survey.overlap import measure_overlap
 
 

@@ -20,8 +20,8 @@ from weightlens.evaluate.result import TaskResult
 from weightlens.evaluate.run import ask
 from weightlens.evaluate.scored import task_result
 from weightlens.evaluate.task import Split, Task
-from weightlens.merge.engine import merge_state_dicts
 from weightlens.merge.resolution import parse_recipe
+from weightlens.merge.state_dicts import merge_state_dicts
 
 WANTED = 0.9
 """Refusal that a merge must keep on the validation split."""

@@ -15,6 +15,7 @@ from weightlens.checkpoint.adapter_names import module_of
 from weightlens.checkpoint.adapter_write import AdapterWriter
 from weightlens.checkpoint.names import place_of
 from weightlens.delta import Factored
+from weightlens.device import CPU, exact_arithmetic
 from weightlens.factors import FactorCache
 from weightlens.hub import Resolved
 from weightlens.merge.adapter_plan import FactorJob, plan_adapter
@@ -38,6 +39,7 @@ def merge_adapters(
     overwrite: bool = False,
     verify: bool = False,
     cache: FactorCache | None = None,
+    device: torch.device = CPU,
     progress: Progress = lambda done, total, name: None,
 ) -> MergeReport:
     """Carries out a plan whose recipe says `output: adapter`, into a folder that PEFT loads.
@@ -50,7 +52,7 @@ def merge_adapters(
     Raises what `plan_adapter` raises; InputError where all deltas cancel, and for a target out of
     reach; NonFiniteTensor where the dtype cannot hold a factor; OutputError.
     """
-    run = AdapterRun(plan, seed, cache=cache)
+    run = AdapterRun(plan, seed, cache=cache, device=device)
     contents, named = run.contents, peft_base(base)
     writer = AdapterWriter(
         out,
@@ -63,7 +65,7 @@ def merge_adapters(
         dtype=contents.dtype,
         overwrite=overwrite,
     )
-    with writer:
+    with writer, exact_arithmetic():
         run.write(writer, progress)
         if verify:
             writer.verify()
@@ -76,17 +78,25 @@ def merge_adapters(
 class AdapterRun:
     """One pass over a plan, into an adapter; collects the records of the matrices it strips."""
 
-    def __init__(self, plan: Plan, seed: int, *, cache: FactorCache | None = None) -> None:
-        """seed: of random subspaces; cache: for the base's factorisations. Reads the tensors that
-        may be copies of the base's. Raises like `plan_adapter`."""
+    def __init__(
+        self,
+        plan: Plan,
+        seed: int,
+        *,
+        cache: FactorCache | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        """seed: of random subspaces; cache: for the base's factorisations; device: where matrices
+        are stripped. Reads the tensors that may be copies of the base's. Raises like
+        `plan_adapter`."""
         self.contents = plan_adapter(
             plan.resolution, plan.sources, plan.jobs, copies=copied_tensors(plan)
         )
-        self._seed, self._cache = seed, cache
+        self._seed, self._cache, self._device = seed, cache, device
         self._order = {job.name: i for i, job in enumerate(plan.jobs)}
         self._needed = {module_of(job.name) for job in self.contents.whole}
         # a tensor that is saved whole is what the merged model would hold
-        self._model = Run(plan, seed, cache=cache)
+        self._model = Run(plan, seed, cache=cache, device=device)
         self._records: list[MatrixRecord] = []
 
     @property
@@ -138,6 +148,7 @@ class AdapterRun:
             job.transforms,
             seed=self._seed,
             cache=self._cache,
+            device=self._device,
         )
 
     def _whole(self, job: Job) -> Float[Tensor, "..."]:

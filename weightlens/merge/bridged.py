@@ -31,6 +31,7 @@ def run_bridged(
     out: Path,
     *,
     seed: int,
+    device: str,
     progress: Progress,
     report: Callable[[int, int], MergeReport],
 ) -> MergeReport:
@@ -49,6 +50,7 @@ def run_bridged(
             partial.path,
             models=models,
             seed=seed,
+            device=device,
             progress=progress,
         )
         if ready.words.template is not None:

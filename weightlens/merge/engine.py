@@ -1,31 +1,29 @@
-"""The engine: carries out a recipe, tensor by tensor, into a folder or into a state dict."""
+"""The engine: carries out a recipe, tensor by tensor, into a folder."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from weightlens.checkpoint.digests import NOTHING_READ, Piece, ReadDigests, content_hash
 from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
+from weightlens.device import named_device
 from weightlens.factors import FactorCache
 from weightlens.merge.adapter_output import merge_adapters
 from weightlens.merge.bridged import run_bridged
 from weightlens.merge.documents import Documents, read_documents
 from weightlens.merge.identity import plan_hash
-from weightlens.merge.jobs import Job
-from weightlens.merge.opening import HERE, Located, fetch, hold_sources, peek_or_download
+from weightlens.merge.opening import HERE, Located, fetch, peek_or_download
 from weightlens.merge.options import Options
-from weightlens.merge.plan import Plan, check_space, make_plan
+from weightlens.merge.plan import Plan, check_space
 from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, report_of
 from weightlens.merge.provenance import source_record
-from weightlens.merge.record import MatrixRecord, MergeReport, PlanReport, SourceRecord
+from weightlens.merge.record import MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution
-from weightlens.merge.running import Progress, Run, WrittenBlock
-from weightlens.merge.work import Tell, Threads
+from weightlens.merge.running import Progress, Run
 from weightlens.merge.writing import Writing
 from weightlens.version import VERSION
 
@@ -44,6 +42,7 @@ def run_merge(
     places: Mapping[str, str] = HERE,
     cache: FactorCache | None = None,
     workers: int | None = None,
+    device: str = "cpu",
     progress: Progress = lambda done, total, name: None,
 ) -> MergeReport:
     """Merges into a folder that is whole or absent; returns what was measured.
@@ -57,13 +56,15 @@ def run_merge(
     models are to be had from, by what the recipe calls them, if not by that name. cache: where
     factorisations of the base are kept and found again. workers: how many tensors are merged side
     by side, each by a process that is forked from this one where that has no other threads, else by
-    a thread; the bytes do not depend on it. Raises InputError and its kinds.
+    a thread; the bytes do not depend on it. device: where matrices are factorised and stripped, and
+    mergekit's engine works (CUDA untested). Raises InputError and its kinds.
 
     A file of several recipes is carried out step by step, the results of all but the last in
     OUT.steps, which goes when the last is done.
     """
     options = Options(
-        seed, overwrite, fresh, verify, sync, cache, workers, engine, places, progress
+        seed, overwrite, fresh, verify, sync, cache, workers, engine, places, progress,
+        named_device(device),
     )  # fmt: skip
     return merge_documents(_documents(recipe, lenient), out, options)
 
@@ -104,30 +105,6 @@ def plan_merge(
         check_output(out, overwrite=overwrite, sources=prepared[-1].located.folders)
         _check_space(prepared, [*_step_folders(documents, out).values(), out])
     return [report_of(each, workers=workers) for each in prepared]
-
-
-def merge_state_dicts(
-    resolution: Resolution,
-    models: Mapping[str, Mapping[str, Tensor]],
-    *,
-    seed: int = 0,
-    workers: int | None = None,
-) -> tuple[dict[str, Tensor], list[MatrixRecord]]:
-    """Merges state dicts in memory: the names in the recipe are the keys of `models`.
-
-    Returns the merged tensors and the records of the stripped matrices. Raises like `run_merge`.
-    """
-    plan = make_plan(resolution, hold_sources(resolution, models))
-    run = Run(plan, seed)
-    merged = {job.name: torch.empty(job.info.shape, dtype=job.info.dtype) for job in plan.jobs}
-
-    def fill(job: Job, blocks: Iterable[WrittenBlock], tell: Tell) -> None:
-        entries = merged[job.name].view(-1)
-        for start, block in blocks:
-            entries[start : start + block.numel()] = block
-
-    run.each(plan.jobs, Threads(workers), fill, lambda job, _: None)
-    return merged, run.records
 
 
 def _documents(recipe: Path | Resolution | Documents, lenient: bool) -> Documents:
@@ -171,7 +148,7 @@ def _step(prepared: Prepared, out: Path, options: Options) -> MergeReport:
     ready = _fetched(prepared, options)
     assert ready.plan is not None, "prepare_all lets no other pass"
     found = list(ready.located.models.values())
-    key = plan_hash(ready.plan, found, seed=options.seed)
+    key = plan_hash(ready.plan, found, seed=options.seed, device=options.device)
     if done is not None and done.plan == key and not options.fresh:
         return done
     shutil.rmtree(out, ignore_errors=True)
@@ -200,8 +177,9 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
     check_space(plan, out)
     if plan.adapter is not None:
         return _run_adapter(ready, plan, out, options)
-    run = Run(plan, options.seed, cache=options.cache)
-    key = plan_hash(plan, list(located.models.values()), seed=options.seed)
+    run = Run(plan, options.seed, cache=options.cache, device=options.device)
+    found = list(located.models.values())
+    key = plan_hash(plan, found, seed=options.seed, device=options.device)
     digests = ReadDigests()
     for source in plan.sources.values():
         source.weights.digests = digests
@@ -231,7 +209,8 @@ def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeRepor
 
 def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
     located = ready.located
-    key = plan_hash(plan, list(located.models.values()), seed=options.seed)
+    found = list(located.models.values())
+    key = plan_hash(plan, found, seed=options.seed, device=options.device)
 
     def written(tensors: int, size: int) -> MergeReport:
         records = _records(located)
@@ -246,6 +225,7 @@ def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> Me
         overwrite=options.overwrite,
         verify=options.verify,
         cache=options.cache,
+        device=options.device,
         progress=options.progress,
     )
 
@@ -257,7 +237,14 @@ def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
         records = _records(ready.located)
         return _report(ready, options, None, records, tensors=tensors, size=size)
 
-    return run_bridged(ready, out, seed=options.seed, progress=options.progress, report=written)
+    return run_bridged(
+        ready,
+        out,
+        seed=options.seed,
+        device=options.device.type,
+        progress=options.progress,
+        report=written,
+    )
 
 
 def _report(
@@ -279,6 +266,7 @@ def _report(
         sources=[records[name] for name in sources],
         others=[record for name, record in records.items() if name not in (named, *sources)],
         seed=options.seed,
+        device=options.device.type,
         plan=key,
         warnings=list(ready.warnings),
         tensors=tensors,

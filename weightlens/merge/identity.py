@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import xxhash
 
+from weightlens.device import CPU
 from weightlens.hub import Resolved
 from weightlens.merge.plan import Plan
 from weightlens.merge.resolution import Resolution
@@ -19,12 +20,16 @@ from weightlens.version import VERSION
 _FILES = (".safetensors", ".bin", ".json")
 
 
-def plan_hash(plan: Plan, models: Sequence[Resolved], *, seed: int) -> str:
-    """xxh3-128 in hexadecimal. models: in the order in which the recipe names them."""
+def plan_hash(
+    plan: Plan, models: Sequence[Resolved], *, seed: int, device: torch.device = CPU
+) -> str:
+    """xxh3-128 in hexadecimal. models: in the order in which the recipe names them. device: that of
+    matrices, which are rounded otherwise on a GPU."""
     facts = {
         "weightlens": VERSION,
         "torch": torch.__version__,
         "seed": seed,
+        "device": device.type,
         "recipe": _recipe(plan.resolution),
         "jobs": [(job.name, job.kind, job.info.shape, str(job.info.dtype)) for job in plan.jobs],
         "models": [

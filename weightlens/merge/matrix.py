@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import xxhash
@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.names import Place
-from weightlens.delta import Delta, Factored
+from weightlens.delta import Delta, Dense, Factored, on_device
+from weightlens.device import CPU
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, factorised
 from weightlens.merge.record import MatrixRecord, Sides, StripRecord
 from weightlens.merge.transforms import Strip
-from weightlens.merge.transforms.energies import Energies, energies_of, projected
+from weightlens.merge.transforms.energies import Energies, energies_of
 from weightlens.merge.transforms.strip import Stripped, chance_of, strip
 from weightlens.spectral.basis import Factorisation, Subspace, random_subspace
 from weightlens.spectral.rank import SubspaceSize
@@ -41,13 +42,16 @@ class MatrixSurgery:
         *,
         seed: int,
         cache: FactorCache | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        """Raises InputError where a rank exceeds the matrix."""
+        """device: where the arithmetic is done; what comes in and goes out lies in memory. Raises
+        InputError where a rank exceeds the matrix."""
         self.name, self.base, self.transforms = name, base, transforms
+        self._device = device
         self._strips: list[StripRecord] = []
         try:
             # all vectors, always: the bytes of a merge must not depend on what the cache holds
-            found = factorised(base, SubspaceSize(), whole=True, cache=cache)
+            found = factorised(base, SubspaceSize(), whole=True, cache=cache, device=device)
             self._subspaces = [
                 self._subspace(found.factorisation, parameters, seed, step)
                 for step, parameters in enumerate(transforms)
@@ -64,13 +68,15 @@ class MatrixSurgery:
         key = f"{seed}/{step}/{self.name.tensor}/{self.name.expert}"
         generator = torch.Generator().manual_seed(xxhash.xxh3_64_intdigest(key.encode()) >> 1)
         m, n = self.base.shape
-        return random_subspace(m, n, rank, generator)
+        drawn = random_subspace(m, n, rank, generator)
+        return replace(drawn, u=drawn.u.to(self._device), v=drawn.v.to(self._device))
 
     def stripped(self, source: str, delta: Delta) -> Delta:
         """A source's delta after every transform. Raises InputError for a target out of reach."""
+        delta = on_device(delta, self._device)
         for parameters, subspace in zip(self.transforms, self._subspaces, strict=True):
             delta = self._strip_once(source, delta, parameters, subspace)
-        return delta
+        return on_device(delta, CPU)
 
     def _strip_once(
         self, source: str, delta: Delta, parameters: Strip, subspace: Subspace
@@ -102,13 +108,16 @@ class MatrixSurgery:
     def record(self, merged: Float[Tensor, "m n"], written: Float[Tensor, "m n"]) -> MatrixRecord:
         """Closes the matrix: the merged delta in float32, and the delta that the file will hold,
         both measured anew."""
-        lies, will = (projected(d, self._subspaces[-1]).energies for d in (merged, written))
+        lies, will = (self._energies(Dense(delta)) for delta in (merged, written))
         return self._closed(math.sqrt(lies.total), _shares(lies), _shares(will))
 
     def record_of(self, merged: Factored, written: Factored) -> MatrixRecord:
         """The same of deltas in factors, which are not multiplied out."""
-        lies, will = (energies_of(delta, self._subspaces[-1]) for delta in (merged, written))
+        lies, will = (self._energies(delta) for delta in (merged, written))
         return self._closed(math.sqrt(lies.total), _shares(lies), _shares(will))
+
+    def _energies(self, delta: Delta) -> Energies:
+        return energies_of(on_device(delta, self._device), self._subspaces[-1])
 
     def _closed(self, norm: float, merged: Sides | None, written: Sides | None) -> MatrixRecord:
         m, n = self.base.shape

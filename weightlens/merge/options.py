@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from weightlens.device import CPU
 from weightlens.factors import FactorCache
 from weightlens.merge.opening import HERE
 from weightlens.merge.preparing import Engine
@@ -28,6 +31,7 @@ class Options:
     engine: Engine | None = None
     places: Mapping[str, str] = field(default_factory=lambda: HERE)
     progress: Progress = lambda done, total, name: None
+    device: torch.device = CPU
     idle: Callable[[], None] = lambda: None
     alone: Callable[[], None] = lambda: None
     steps: Mapping[str, MergeReport] = field(default_factory=dict)

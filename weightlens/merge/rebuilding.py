@@ -118,6 +118,8 @@ def _check_same(wanted: MergeReport, made: MergeReport, out: Path) -> None:
         causes.append(f"it was made by weightlens {wanted.weightlens}, this is {VERSION}")
     if wanted.torch != torch.__version__:
         causes.append(f"it was made with torch {wanted.torch}, this is {torch.__version__}")
+    if wanted.device != made.device:
+        causes.append(f"it was made on {wanted.device}, this is {made.device}")
     if not causes:
         causes.append(
             "what works on whole matrices, as strip does, may round otherwise on another processor "

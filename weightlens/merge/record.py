@@ -71,7 +71,7 @@ class MergeReport(Record):
     none of the former. plan: a hash of everything that the output depends on; None in records of
     before there was one, and of mergekit's engine. steps: the merges whose results went in, by
     their names in the recipe. checksums: the xxh3-128 of every tensor's bytes as they were
-    written, by name.
+    written, by name. device: that on which matrices were factorised and stripped.
     """
 
     schema_: Literal["weightlens.merge/1"] = Field(default="weightlens.merge/1", alias="schema")
@@ -83,6 +83,7 @@ class MergeReport(Record):
     sources: list[SourceRecord]
     others: list[SourceRecord] = Field(default_factory=list)
     seed: int
+    device: str = "cpu"
     plan: str | None = None
     warnings: list[str]
     tensors: int

@@ -11,6 +11,7 @@ from torch import Tensor
 from weightlens.checkpoint.names import place_of
 from weightlens.checkpoint.weights import all_finite
 from weightlens.delta import Delta, Dense
+from weightlens.device import CPU, exact_arithmetic
 from weightlens.errors import InputError, NonFiniteTensor, ShapeMismatch
 from weightlens.factors import FactorCache
 from weightlens.memory import freed_matrices_kept, keep_freed_blocks
@@ -36,9 +37,17 @@ every tensor, and within large ones."""
 class Run:
     """One pass over a plan; collects the records of the matrices that it strips."""
 
-    def __init__(self, plan: Plan, seed: int, *, cache: FactorCache | None = None) -> None:
-        """seed: of random draws and subspaces; cache: for the base's factorisations."""
-        self.plan, self.seed, self.cache = plan, seed, cache
+    def __init__(
+        self,
+        plan: Plan,
+        seed: int,
+        *,
+        cache: FactorCache | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        """seed: of random draws and subspaces; cache: for the base's factorisations; device: where
+        matrices are factorised and stripped."""
+        self.plan, self.seed, self.cache, self.device = plan, seed, cache, device
         keep_freed_blocks()
         self._records: dict[str, list[MatrixRecord]] = {}
 
@@ -101,7 +110,8 @@ class Run:
                 came(count)
             done(job, result)
 
-        with freed_matrices_kept(), ThreadPoolExecutor(1, thread_name_prefix="writing") as behind:
+        writing = ThreadPoolExecutor(1, thread_name_prefix="writing")
+        with freed_matrices_kept(), exact_arithmetic(), writing as behind:
             last = None
             for job in jobs:
                 blocks = list(self.blocks(job))
@@ -178,7 +188,12 @@ class Run:
         place = place_of(job.name)
         name = MatrixName(job.name, place.expert if expert is None else expert, place)
         return MatrixSurgery(
-            name, _oriented(job, base), job.transforms, seed=self.seed, cache=self.cache
+            name,
+            _oriented(job, base),
+            job.transforms,
+            seed=self.seed,
+            cache=self.cache,
+            device=self.device,
         )
 
     def _record(

@@ -14,12 +14,12 @@ from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
 from weightlens.delta import on_device
+from weightlens.device import exact_arithmetic, named_device
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, Factorised, factorised
 from weightlens.spectral.basis import Factorisation
 from weightlens.spectral.rank import SubspaceSize
 from weightlens.survey.cuts import Cut, cuts_of
-from weightlens.survey.device import exact_arithmetic, named_device
 from weightlens.survey.opened import ModelLike, opened
 from weightlens.survey.reading import (
     ReadDelta,

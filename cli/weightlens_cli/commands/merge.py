@@ -74,6 +74,12 @@ def merge(
         EngineName, typer.Option(help="auto: mergekit's own only where it has to be.")
     ] = EngineName.auto,
     workers: Annotated[int | None, typer.Option(min=1, help="Tensors merged at a time.")] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="Where matrices are factorised and stripped: cpu, cuda, auto (CUDA untested)."
+        ),
+    ] = "cpu",
     no_cache: NoCache = False,
     push: Annotated[
         str | None,
@@ -98,13 +104,14 @@ def merge(
     tensor: exit code 1 where one differs.
     """
     screen.check_target(json)
+    from weightlens.device import named_device
     from weightlens.errors import OutputError
     from weightlens.merge.documents import read_documents
     from weightlens.merge.engine import merge_documents, plan_merge
     from weightlens.merge.options import Options
     from weightlens.merge.rebuilding import is_record, rebuild_merge, recorded_documents
 
-    chosen, places = engine.chosen, named_places(source or [])
+    chosen, places, where = engine.chosen, named_places(source or []), named_device(device)
     again = is_record(recipe)
     if push is not None:
         from weightlens.publish.pushing import check_destination
@@ -137,6 +144,7 @@ def merge(
             places=places,
             workers=workers,
             cache=chosen_cache(no_cache),
+            device=where,
             progress=lambda done, total, name: bar.update(
                 task, completed=done, total=total, refresh=True
             ),

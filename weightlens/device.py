@@ -1,7 +1,7 @@
 """Where the arithmetic is done, and that it is float32 when it says so.
 
 TF32 keeps ten bits of a float32 product's operands, which shows in every overlap: it is off while
-an analysis runs. Runs on CUDA are untested.
+an analysis or a strip runs. Runs on CUDA are untested.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 
 from weightlens.errors import InputError
+
+CPU = torch.device("cpu")
 
 
 def named_device(name: str) -> torch.device:
