@@ -241,7 +241,7 @@ def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
         ready,
         out,
         seed=options.seed,
-        device=options.device.type,
+        device=str(options.device),
         progress=options.progress,
         report=written,
     )
