@@ -91,7 +91,7 @@ class CheckpointWriter:
         elif journal.finished and not self._fresh:
             raise OutputError(
                 f"{self.folder}: holds {len(journal.finished)} finished tensors, but the recipe, "
-                "the seed, a source or weightlens itself has changed since; --fresh starts anew"
+                "the seed, a source, --device or weightlens has changed since; --fresh starts anew"
             )
         else:
             self._partial.clear()
