@@ -52,7 +52,7 @@ def merge_adapters(
     Raises what `plan_adapter` raises; InputError where all deltas cancel, and for a target out of
     reach; NonFiniteTensor where the dtype cannot hold a factor; OutputError.
     """
-    run = AdapterRun(plan, seed, cache=cache, device=device)
+    run = AdapterRun(Run(plan, seed, cache=cache, device=device))
     contents, named = run.contents, peft_base(base)
     writer = AdapterWriter(
         out,
@@ -78,25 +78,17 @@ def merge_adapters(
 class AdapterRun:
     """One pass over a plan, into an adapter; collects the records of the matrices it strips."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        seed: int,
-        *,
-        cache: FactorCache | None = None,
-        device: torch.device = CPU,
-    ) -> None:
-        """seed: of random subspaces; cache: for the base's factorisations; device: where matrices
-        are stripped. Reads the tensors that may be copies of the base's. Raises like
+    def __init__(self, model: Run) -> None:
+        """model: the same plan carried out into a model: a tensor that is saved whole is what that
+        would hold. Reads the tensors that may be copies of the base's. Raises like
         `plan_adapter`."""
+        plan = model.plan
         self.contents = plan_adapter(
             plan.resolution, plan.sources, plan.jobs, copies=copied_tensors(plan)
         )
-        self._seed, self._cache, self._device = seed, cache, device
+        self._model = model
         self._order = {job.name: i for i, job in enumerate(plan.jobs)}
         self._needed = {module_of(job.name) for job in self.contents.whole}
-        # a tensor that is saved whole is what the merged model would hold
-        self._model = Run(plan, seed, cache=cache, device=device)
         self._records: list[MatrixRecord] = []
 
     @property
@@ -146,9 +138,9 @@ class AdapterRun:
             MatrixName(job.name, place.expert, place),
             base.T if _is_turned(job) else base,
             job.transforms,
-            seed=self._seed,
-            cache=self._cache,
-            device=self._device,
+            seed=self._model.seed,
+            cache=self._model.cache,
+            device=self._model.device,
         )
 
     def _whole(self, job: Job) -> Float[Tensor, "..."]:
