@@ -1,7 +1,7 @@
 """Merges by weightlens and by mergekit, in turn, on the same generated checkpoints.
 
     python benchmarks/merge.py [--model qwen2.5-1.5b] [--methods linear,ties,…] [--folder DIR]
-                               [--repeats 1] [--without-peer] [--curve | --strip [--device cuda]]
+                               [--repeats 1] [--without-peer] [--curve | --strip] [--device cpu]
 
 Writes a base and two fine-tunes (bfloat16, normal weights and deltas) into a folder, and for every
 method runs `weightlens merge` and `mergekit-yaml` one after the other: wall time and peak memory of
@@ -10,7 +10,7 @@ import itself. weightlens waits until its output is on the disk, mergekit does n
 measured with --no-sync too. The floor is reading the sources and writing a file of the size of the
 output, with `cat` and `cp`, and `sync` for the time until that file is on the disk. --curve: peak
 memory of weightlens over models of growing size instead. --strip: a strip merge beside the
-factorisations that it needs, on a GPU where one is named.
+factorisations that it needs. --device cuda: mergekit gets --cuda, weightlens --device cuda.
 """
 
 import argparse
@@ -71,8 +71,8 @@ def repeated(run: Callable[[], Taken], repeats: int) -> Taken:
 class Bench:
     """Runs in one folder, with so many threads."""
 
-    def __init__(self, folder: Path, threads: int, repeats: int) -> None:
-        self.folder, self.repeats = folder, repeats
+    def __init__(self, folder: Path, threads: int, repeats: int, device: str = "cpu") -> None:
+        self.folder, self.repeats, self.device = folder, repeats, device
         self.environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
 
     def run(self, *command: str) -> Taken:
@@ -94,12 +94,14 @@ class Bench:
 
     def ours(self, method: str, *options: str) -> Taken:
         """`weightlens merge`."""
-        return self.run(tool("weightlens"), "merge", f"{method}.json", "out", *options)
+        return self.run(tool("weightlens"), "merge", f"{method}.json", "out", "--device",
+                        self.device, *options)  # fmt: skip
 
     def theirs(self, method: str) -> Taken:
         """`mergekit-yaml`, without looking for tokenizers, which these folders do not have."""
+        cuda = ["--cuda"] if self.device != "cpu" else []
         return self.run(tool("mergekit-yaml"), f"{method}.json", "out", "--no-copy-tokenizer",
-                        "--no-write-model-card", "--quiet")  # fmt: skip
+                        "--no-write-model-card", "--quiet", *cuda)  # fmt: skip
 
     def imports(self) -> tuple[float, float]:
         """Seconds that ours and theirs take to import themselves."""
@@ -223,7 +225,7 @@ def main() -> None:
     else:
         entries = prepared(folder, MODELS[arguments.model])
         print(f"{arguments.model}: {entries / 1e9:.2f} B parameters x 3 models, bfloat16\n")
-        bench = Bench(folder, arguments.threads, arguments.repeats)
+        bench = Bench(folder, arguments.threads, arguments.repeats, arguments.device)
         compare(bench, arguments.methods.split(","), not arguments.without_peer)
     if arguments.folder is None:
         shutil.rmtree(folder)

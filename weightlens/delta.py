@@ -47,6 +47,10 @@ class Dense:
         """The delta of the transposed weight."""
         return Dense(self.matrix.T)
 
+    def on(self, device: torch.device) -> "Dense":
+        """The delta with its matrix on a device."""
+        return Dense(self.matrix.to(device))
+
     def is_zero(self) -> bool:
         """Whether every entry is exactly zero."""
         return not bool(torch.any(self.matrix))
@@ -84,6 +88,10 @@ class Factored:
     def transposed(self) -> "Factored":
         """The delta of the transposed weight: (B A)ᵀ = Aᵀ Bᵀ."""
         return Factored(self.a.T, self.b.T, self.scale)
+
+    def on(self, device: torch.device) -> "Factored":
+        """The delta with its factors on a device."""
+        return Factored(self.b.to(device), self.a.to(device), self.scale)
 
     def is_zero(self) -> bool:
         """Whether the product is zero for certain: a factor of zeros, or the scale zero.
@@ -133,10 +141,3 @@ def added(first: Delta, second: Delta) -> Delta:
         b = torch.cat([first.b * first.scale, second.b * second.scale], dim=1)
         return Factored(b, torch.cat([first.a, second.a], dim=0))
     return Dense(first.dense() + second.dense())
-
-
-def on_device(delta: Delta, device: torch.device) -> Delta:
-    """The delta with its matrices on a device."""
-    if isinstance(delta, Dense):
-        return Dense(delta.matrix.to(device))
-    return Factored(delta.b.to(device), delta.a.to(device), delta.scale)

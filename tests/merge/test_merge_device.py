@@ -1,4 +1,4 @@
-"""Where matrices are stripped: named beforehand, recorded, and part of what a run is."""
+"""Where matrices are factorised: named beforehand, recorded, and part of what a run is."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 from weightlens.device import named_device
 from weightlens.errors import CheckFailed, InputError
 from weightlens.merge.engine import run_merge
+from weightlens.merge.extract import extract_adapter
 from weightlens.merge.identity import plan_hash
 from weightlens.merge.opening import hold_sources
 from weightlens.merge.plan import make_plan
 from weightlens.merge.rebuilding import rebuild_merge
 from weightlens.merge.resolution import parse_recipe
+from weightlens.spectral.lowrank import Truncation
 from weightlens_cli.main import app
 
 HAS_CUDA = torch.cuda.is_available()
@@ -37,6 +39,8 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_read(tmp_path:
     assert done.exit_code == 2 and "no CUDA device" in done.output
     with pytest.raises(InputError, match="no CUDA device"):
         run_merge(tmp_path / "none.yaml", tmp_path / "o", device="cuda")
+    done = CliRunner().invoke(app, ["extract", "a", "b", str(tmp_path / "o"), "--device", "cuda"])
+    assert done.exit_code == 2 and "no CUDA device" in done.output
     assert not list(tmp_path.iterdir())
 
 
@@ -78,3 +82,17 @@ def test_a_gpu_strips_as_the_processor_does(tmp_path: Path, folders: Folders, si
         run_merge(tmp_path / "recipe.yaml", tmp_path / device, device=device)
     here, there = (load_file(tmp_path / d / "model.safetensors") for d in ("cpu", "cuda"))
     assert all(torch.allclose(here[n], there[n], rtol=1e-4, atol=1e-6) for n in here)
+
+
+@pytest.mark.skipif(not HAS_CUDA, reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("by", [Truncation("rank", 4), Truncation("energy", 0.9)])
+def test_a_gpu_extracts_as_the_processor_does(
+    tmp_path: Path, folders: Folders, by: Truncation
+) -> None:
+    here, there = (
+        extract_adapter(folders.base, folders.full, tmp_path / device, size=by, device=device)
+        for device in ("cpu", "cuda")
+    )
+    assert [m.rank for m in here.matrices] == [m.rank for m in there.matrices]
+    for one, other in zip(here.matrices, there.matrices, strict=True):
+        assert one.error == pytest.approx(other.error, abs=1e-6)

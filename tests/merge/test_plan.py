@@ -238,6 +238,19 @@ def test_what_can_be_known_to_be_wrong_is_said_before_anything_is_made(
         assert sorted(models.rglob("*")) == there
 
 
+@pytest.mark.parametrize("roundabout", [False, True])
+def test_a_path_meant_from_the_recipes_folder_is_recognised(
+    models: Path, roundabout: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths begin at the working directory, as in mergekit."""
+    folder = Path("..") / models.name if roundabout else Path()
+    recipe = written(models, of_method(folder, "task_arithmetic"))
+    with pytest.raises(ModelNotFound, match=f"there is one in {models}, beside the recipe"):
+        plan_merge(recipe)
+    monkeypatch.chdir(models)
+    assert plan_merge(recipe)
+
+
 def test_a_disk_without_room_is_said_before_anything_is_made(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights, all_finite
 from weightlens.checkpoint.write import check_output
 from weightlens.delta import Delta, Dense
+from weightlens.device import CPU, exact_arithmetic, named_device
 from weightlens.errors import InputError, NonFiniteTensor
 from weightlens.hub import resolve
 from weightlens.merge.extract_plan import ExtractPlan, make_extract_plan
@@ -55,6 +56,7 @@ def extract_adapter(
     selection: Selection = Selection(),  # noqa: B008 (immutable)
     save_rest: bool = False,
     overwrite: bool = False,
+    device: str = "cpu",
     progress: Progress = lambda done, total, name: None,
 ) -> ExtractReport:
     """Writes the delta of a fine-tune as a LoRA adapter in PEFT's form; returns how near it is.
@@ -64,9 +66,11 @@ def extract_adapter(
     how the rank of each matrix is chosen. The default, 90 % of each delta's energy, bounds the
     error of every matrix (0.32 of ‖Δ‖) and assumes nothing about the delta; `noise` does.
     save_rest: changed tensors that are no matrices of linear layers go into the adapter whole.
+    device: where deltas are factorised (CUDA untested).
 
     Raises InputError and its kinds, before a weight is read where headers can tell.
     """
+    where = named_device(device)
     check_output(out, overwrite=overwrite)
     base_at, tuned_at = resolve(str(base)), resolve(str(tuned))
     check_output(out, overwrite=overwrite, sources=[*base_at.folders, *tuned_at.folders])
@@ -85,8 +89,8 @@ def extract_adapter(
         transposed=weights.transposed,
         overwrite=overwrite,
     )
-    run = Extraction(weights, model, plan, size)
-    with writer:
+    run = Extraction(weights, model, plan, size, where)
+    with writer, exact_arithmetic():
         run.write(writer, progress)
         settings = _settings(size, selection, save_rest)
         report = run.report(writer, settings, source_record(base_at), source_record(tuned_at))
@@ -105,12 +109,14 @@ def _settings(size: Truncation, selection: Selection, save_rest: bool) -> Extrac
 
 @dataclass
 class Extraction:
-    """One pass over a plan; collects what is recorded of each tensor. unchanged: matrices."""
+    """One pass over a plan; collects what is recorded of each tensor. device: where deltas are
+    factorised; unchanged: matrices."""
 
     base: Weights
     tuned: Model
     plan: ExtractPlan
     size: Truncation
+    device: torch.device = CPU
     matrices: list[ExtractedMatrix] = field(default_factory=list)
     whole: list[WholeTensor] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
@@ -154,6 +160,7 @@ class Extraction:
         return ExtractReport(
             weightlens=VERSION,
             torch=torch.__version__,
+            device=str(self.device),
             base=base,
             tuned=tuned,
             settings=settings,
@@ -171,11 +178,14 @@ class Extraction:
 
     def _factor(self, name: str, writer: AdapterWriter) -> None:
         delta = self._delta(name)
-        found = None if delta is None or delta.is_zero() else truncated(delta, self.size)
-        if delta is None or found is None or not found.norm:
+        if delta is None or delta.is_zero():
             self.unchanged += 1
             return
-        writer.add(name, found.factors)
+        found = truncated(delta.on(self.device), self.size)
+        if not found.norm:
+            self.unchanged += 1
+            return
+        writer.add(name, found.factors.on(CPU))
         place = place_of(name)
         self.matrices.append(
             ExtractedMatrix(

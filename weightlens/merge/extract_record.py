@@ -86,14 +86,15 @@ class ExtractTotals(Record):
 class ExtractReport(Record):
     """Provenance of an extracted adapter, and how near it is to the delta it stands for.
 
-    unchanged: matrices whose delta is zero. parameters: numbers in the adapter; matrix_parameters:
-    those of the matrices that its factors stand for. checksums: the xxh3-128 of every tensor's
-    bytes as they were written, by name.
+    device: where deltas were factorised. unchanged: matrices whose delta is zero. parameters:
+    numbers in the adapter; matrix_parameters: those of the matrices that its factors stand for.
+    checksums: the xxh3-128 of every tensor's bytes as they were written, by name.
     """
 
     schema_: Literal["weightlens.extract/1"] = Field(default="weightlens.extract/1", alias="schema")
     weightlens: str
     torch: str
+    device: str = "cpu"
     base: SourceRecord
     tuned: SourceRecord
     settings: ExtractSettings

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.names import Place
-from weightlens.delta import Delta, Dense, Factored, on_device
+from weightlens.delta import Delta, Dense, Factored
 from weightlens.device import CPU
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, factorised
@@ -73,10 +73,10 @@ class MatrixSurgery:
 
     def stripped(self, source: str, delta: Delta) -> Delta:
         """A source's delta after every transform. Raises InputError for a target out of reach."""
-        delta = on_device(delta, self._device)
+        delta = delta.on(self._device)
         for parameters, subspace in zip(self.transforms, self._subspaces, strict=True):
             delta = self._strip_once(source, delta, parameters, subspace)
-        return on_device(delta, CPU)
+        return delta.on(CPU)
 
     def _strip_once(
         self, source: str, delta: Delta, parameters: Strip, subspace: Subspace
@@ -117,7 +117,7 @@ class MatrixSurgery:
         return self._closed(math.sqrt(lies.total), _shares(lies), _shares(will))
 
     def _energies(self, delta: Delta) -> Energies:
-        return energies_of(on_device(delta, self._device), self._subspaces[-1])
+        return energies_of(delta.on(self._device), self._subspaces[-1])
 
     def _closed(self, norm: float, merged: Sides | None, written: Sides | None) -> MatrixRecord:
         m, n = self.base.shape

@@ -10,7 +10,7 @@ from torch import Tensor
 from weightlens.checkpoint.model import Model, base_weights, open_model
 from weightlens.checkpoint.read import MemoryWeights
 from weightlens.checkpoint.remote import RemoteTensors
-from weightlens.errors import CheckpointError, InputError, RecipeError
+from weightlens.errors import CheckpointError, InputError, ModelNotFound, RecipeError
 from weightlens.hub import Peeked, Resolved, peek
 from weightlens.hub import resolve as resolve_model
 from weightlens.hub.reference import terms
@@ -68,10 +68,13 @@ def look_up(
     remote: dict[Path, RemoteTensors] = {}
     missing = 0
     for name in named_models(resolution):
-        peeked = [
-            Peeked(term, made[term]) if term in made else look(term)
-            for term in terms_of(name, made, places)
-        ]
+        try:
+            peeked = [
+                Peeked(term, made[term]) if term in made else look(term)
+                for term in terms_of(name, made, places)
+            ]
+        except ModelNotFound as error:
+            raise _beside(resolution, name) or error from None
         for term in peeked:
             if term.unknown is not None:
                 raise CheckpointError(term.unknown)
@@ -80,6 +83,17 @@ def look_up(
                 remote[term.folder] = term.tensors
         models[name] = _sum(name, [(term.folder, term.commit) for term in peeked])
     return Located(models, remote, missing)
+
+
+def _beside(resolution: Resolution, name: str) -> ModelNotFound | None:
+    """What to say where a path would do if it began at the recipe's folder."""
+    folder = Path(resolution.written.name).parent
+    if not (folder / name).is_dir():
+        return None
+    return ModelNotFound(
+        f"{name}: no such folder here, but there is one in {folder}, beside the recipe; paths "
+        "begin where the command is called"
+    )
 
 
 def fetch(located: Located, steps: Mapping[str, Path], places: Mapping[str, str] = HERE) -> Located:

@@ -13,7 +13,6 @@ from torch import Tensor
 from weightlens.checkpoint.model import Model, base_weights, check_same_tensors
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
-from weightlens.delta import on_device
 from weightlens.device import exact_arithmetic, named_device
 from weightlens.errors import InputError
 from weightlens.factors import FactorCache, Factorised, factorised
@@ -231,7 +230,7 @@ class Survey(Analysis[OverlapReport]):
     def _record(self, cut: Cut, base: Factorisation, read: ReadDelta) -> MatrixRecord:
         delta = cut.of_delta(read.delta)
         rounding = cut.of_rounding(read.rounding)
-        moved = None if delta is None else on_device(delta, self.device)
+        moved = None if delta is None else delta.on(self.device)
         return matrix_record(cut, base, moved, rounding, self.extent)
 
     def _full_weights(self, name: str) -> list[Weights]:

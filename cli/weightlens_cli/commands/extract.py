@@ -46,6 +46,9 @@ def extract(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT once the new adapter is whole.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="Where deltas are factorised: cpu, cuda, auto (CUDA untested).")
+    ] = "cpu",
     json: Annotated[
         str | None, typer.Option(help="Write the full report as JSON to a file, or - .")
     ] = None,
@@ -71,6 +74,7 @@ def extract(
             selection=selection_of(include, exclude),
             save_rest=save_rest,
             overwrite=overwrite,
+            device=device,
             progress=lambda done, total, name: bar.update(task, completed=done, total=total),
         )
     if json is not None:
