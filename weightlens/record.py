@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from weightlens.errors import OutputError
+
 
 class Record(BaseModel):
     """Immutable, no unknown fields, NaN and infinities written as null."""
@@ -17,6 +19,20 @@ class Record(BaseModel):
     def to_json(self) -> str:
         """The record as indented JSON text, ending in a newline."""
         return self.model_dump_json(indent=1, by_alias=True) + "\n"
+
+
+def write_output(file: Path, text: str) -> None:
+    """Writes what a user has asked for: whole, or into a device or a pipe.
+
+    Raises OutputError where the file cannot be written.
+    """
+    try:
+        if file.exists() and not file.is_file():
+            file.write_text(text, encoding="utf-8")
+        else:
+            write_whole(file.resolve(), text)  # a link stays one
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written ({error.strerror or error})") from error
 
 
 def write_whole(file: Path, text: str) -> None:

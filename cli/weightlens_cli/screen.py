@@ -96,8 +96,10 @@ def check_target(target: str | None) -> None:
 
 
 def write_text(text: str, target: str) -> None:
-    """Writes text to a file, or to standard output for `-`."""
+    """Writes text to a file, or to standard output for `-`. Raises OutputError."""
+    from weightlens.record import write_output
+
     if target == "-":
         print(text, end="")
     else:
-        Path(target).write_text(text, encoding="utf-8")
+        write_output(Path(target), text)

@@ -9,11 +9,14 @@ import pytest
 import torch
 from checkpoints import Folders, llama_tensors, write_model
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from weightlens.checkpoint.names import are_tied
 from weightlens.errors import CheckpointError, InputError, ModelNotFound
 from weightlens.merge.engine import run_merge
 from weightlens.survey.inspect import inspect_model
 from weightlens.survey.spectra import measure_spectra
+from weightlens_cli.main import app
 
 
 def test_counts_are_those_of_the_tensors(folders: Folders) -> None:
@@ -103,6 +106,37 @@ def test_spectra_find_what_is_broken() -> None:
     assert (a.dead_rows, a.nan, a.inf) == (1, 0, 0)
     assert (b.nan, b.inf, b.norm, b.stable_rank) == (1, 1, None, None)
     assert (norm.dead_rows, norm.norm, norm.spectral_norm) == (None, pytest.approx(2), None)
+
+
+def test_spectra_of_scaled_weights_are_those_of_the_product() -> None:
+    """Not of the product in bfloat16, which has three digits."""
+    weight = torch.full((2, 2), 1.125).to(torch.float8_e4m3fn)
+    tensors = {"a.weight": weight, "a.weight_scale": torch.tensor(1.003)}
+    (found,) = measure_spectra(tensors)
+    assert found.norm == pytest.approx(2 * 1.125 * 1.003, rel=1e-6)
+
+
+def test_spectra_are_in_the_json(folders: Folders) -> None:
+    done = CliRunner().invoke(app, ["inspect", str(folders.base), "--spectra", "--json", "-"])
+    data = json.loads(done.stdout)
+    assert len(data["spectra"]) == data["tensors"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "tied"),
+    [
+        (["gpt_neox.embed_in.weight", "embed_out.weight"], None, False),
+        (["gpt_neox.embed_in.weight", "embed_out.weight"], False, False),
+        (["model.embed_tokens.weight"], None, True),
+        (["model.embed_tokens.weight"], False, False),
+        (["model.embed_tokens.weight", "lm_head.weight"], True, True),
+    ],
+)
+def test_embeddings_are_tied_as_the_config_says(
+    names: list[str], said: bool | None, tied: bool
+) -> None:
+    config = {} if said is None else {"tie_word_embeddings": said}
+    assert are_tied(config, names) == are_tied({"text_config": config}, names) == tied
 
 
 def test_the_report_is_json_of_its_schema(folders: Folders) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from weightlens.checkpoint.config import text_config
+
 Held = TypeVar("Held")
 
 _LAYER = re.compile(
@@ -25,6 +27,8 @@ _COMPUTED = re.compile(
 
 _MASK = re.compile(r"(?:^|\.)(?:h|layers)\.\d+\.(?:attn|attention|attn\.attention)\.bias$")
 """What GPT-2, GPT-Neo and GPT-NeoX call the triangle that hides later tokens: 1 x 1 x n x n."""
+
+_HEAD = re.compile(r"(?:^|\.)(lm_head|embed_out|output|output_layer)\.weight$")
 
 TIED = {
     "lm_head.weight": (
@@ -114,6 +118,18 @@ def tied_to(name: str, names: Collection[str]) -> str | None:
     """The one of a checkpoint's tensors that stands in for another where that is left out; None
     where none does."""
     return next((partner for partner in TIED.get(name, ()) if partner in names), None)
+
+
+def are_tied(config: Mapping[str, Any], names: Collection[str]) -> bool:
+    """Whether input and output of a model share their embeddings: as its config says, or where it
+    says nothing, if it has no output layer of its own."""
+    said = text_config(config).get("tie_word_embeddings", config.get("tie_word_embeddings"))
+    return not any(is_head(name) for name in names) if said is None else bool(said)
+
+
+def is_head(name: str) -> bool:
+    """Whether a tensor is the weight of the output layer."""
+    return _HEAD.search(name) is not None
 
 
 _CORE = {"gpt2": "transformer.", "bloom": "transformer.", "gpt_neo": "transformer.",

@@ -77,41 +77,35 @@ class StoredWeights(Weights):
     def stored(self, name: str) -> Shaped[Tensor, "..."]:
         """A tensor as it was saved, in memory of its own if it comes from a file; a scaled one
         times its scales, rounded to bfloat16."""
-        tensor = self._exact(name)
+        tensor = self.exact(name)
         return tensor.bfloat16() if self._own_name(name) in self.scaled else tensor
 
     def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         """Entries start … stop of `stored`, without reading the others."""
-        block = self._exact_block(name, start, stop)
+        block = self.exact_block(name, start, stop)
         return block.bfloat16() if self._own_name(name) in self.scaled else block
-
-    def read(self, name: str) -> Float[Tensor, "..."]:
-        """A tensor in float32, a scaled one without further rounding; raises as in `Weights`."""
-        return self.checked(name, self._exact(name))
-
-    def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
-        """Entries start … stop of `read`, without reading the others."""
-        return self.checked(name, self._exact_block(name, start, stop))
 
     @contextmanager
     def opened(self, name: str) -> Iterator[ReadInto]:
         """As in `Weights`."""
 
         def read(out: Float[Tensor, "block"], start: int) -> None:
-            stored = self._exact_block(name, start, start + out.numel())
+            stored = self.exact_block(name, start, start + out.numel())
             self._check_dtype(name, stored.dtype)
             out.copy_(stored if self.read_as is None else stored.to(self.read_as))
 
         yield read
 
-    def _exact(self, name: str) -> Shaped[Tensor, "..."]:
+    def exact(self, name: str) -> Shaped[Tensor, "..."]:
+        """As in `Weights`."""
         own = self._own_name(name)
         if own not in self.scaled:
             return self._saved(own)
         info = self._infos[own]
-        return self._exact_block(own, 0, info.entries).reshape(info.shape)
+        return self.exact_block(own, 0, info.entries).reshape(info.shape)
 
-    def _exact_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+    def exact_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        """Entries start … stop of `exact`, without reading the others."""
         own = self._own_name(name)
         block = self._saved_block(own, start, stop)
         if own not in self.scaled:

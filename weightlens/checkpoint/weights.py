@@ -52,17 +52,25 @@ class Weights(ABC):
     def stored_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
         """Entries start … stop of the flattened tensor as stored, in memory of its own."""
 
+    def exact(self, name: str) -> Shaped[Tensor, "..."]:
+        """A tensor as stored, a scaled one as the product in float32."""
+        return self.stored(name)
+
+    def exact_block(self, name: str, start: int, stop: int) -> Shaped[Tensor, "block"]:
+        """Entries start … stop of `exact`, in memory of its own."""
+        return self.stored_block(name, start, stop)
+
     def read(self, name: str) -> Float[Tensor, "..."]:
         """A tensor in float32.
 
         Raises NonFiniteTensor where it holds NaN or Inf, UnsupportedTensor where it holds integers.
         """
-        return self.checked(name, self.stored(name))
+        return self.checked(name, self.exact(name))
 
     def read_block(self, name: str, start: int, stop: int) -> Float[Tensor, "block"]:
         """Entries start … stop of the flattened tensor in float32, in memory of its own;
         raises like `read`."""
-        return self.checked(name, self.stored_block(name, start, stop))
+        return self.checked(name, self.exact_block(name, start, stop))
 
     @contextmanager
     def opened(self, name: str) -> Iterator[ReadInto]:

@@ -16,16 +16,14 @@ from weightlens.checkpoint.adapter_names import (
     is_embedding,
     module_of,
 )
-from weightlens.checkpoint.config import text_config
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.names import is_computed
+from weightlens.checkpoint.names import are_tied, is_computed, is_head
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
 from weightlens.errors import InputError
 from weightlens.spectral.lowrank import Truncation
 
-_HEAD = re.compile(r"(?:^|\.)(lm_head|embed_out|output|output_layer)\.weight$")
 _POSITIONS = re.compile(r"(wpe|position\w*|embed_positions|token_type\w*|attention_bias)\.weight$")
 _AMBIGUOUS = "ambiguous: PEFT would save every module whose name ends like its module's"
 _BARE = re.compile(r"(layers|h|blocks?|layer)\.\d+\.")
@@ -131,19 +129,16 @@ def _kind(name: str, info: TensorInfo) -> str:
         return "bias"
     if is_embedding(name):
         return "embedding"
-    if _HEAD.search(name):
+    if is_head(name):
         return "output layer"
     return "norm" if len(info.shape) == 1 else "no linear layer"
 
 
 def _ties(base: Weights, infos: Mapping[str, TensorInfo]) -> frozenset[str]:
     """The embeddings that input and output of the model share, as far as one can tell."""
-    config = text_config(base.config)
-    said = config.get("tie_word_embeddings", base.config.get("tie_word_embeddings"))
-    heads = {name for name in infos if _HEAD.search(name)}
-    in_base = any(name in base.infos for name in heads)
-    if said is False or (in_base and said is not True):
+    if not are_tied(base.config, base.infos):
         return frozenset()
+    heads = {name for name in infos if is_head(name)}
     inputs = {name for name in infos if is_embedding(name) and not _POSITIONS.search(name)}
     return frozenset(inputs | heads)
 

@@ -1,20 +1,17 @@
 """`weightlens inspect` in the terminal; imports nothing that reads weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from weightlens.survey.inspect import InspectReport
-
-if TYPE_CHECKING:
-    from weightlens.survey.spectra import TensorSpectrum
+from weightlens.survey.inspect import InspectReport, TensorSpectrum
 
 
 def inspect_tables(report: InspectReport) -> list[RenderableType]:
-    """A few lines about the whole, a line a module, and how a merge was made."""
+    """A few lines about the whole, a line a module, how a merge was made, and spectra."""
     kinds = ", ".join(f"{_count(n)} {dtype}" for dtype, n in report.dtypes.items())
     lines: list[RenderableType] = [
         f"{report.model}: {report.architecture or report.kind}, {report.layers} layers, "
@@ -25,7 +22,7 @@ def inspect_tables(report: InspectReport) -> list[RenderableType]:
     if report.adapter is not None:
         lines.append(", ".join(f"{k}: {v}" for k, v in report.adapter.items() if v is not None))
     elif report.tied_embeddings:
-        lines.append("embeddings are tied: no lm_head on disk")
+        lines.append("input and output embeddings are tied")
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("module")
     for name in ("tensors", "shape", "dtype", "parameters", "MB"):
@@ -42,17 +39,19 @@ def inspect_tables(report: InspectReport) -> list[RenderableType]:
         )
     lines.append(table)
     if report.provenance is not None:
-        made = report.provenance
-        if "tuned" in made:
-            tuned, base = made["tuned"]["model"], made["base"]["model"]
-            lines.append(f"extracted by weightlens {made.get('weightlens')}: {tuned} − {base}")
-            return lines
-        lines += _merged(made)
+        lines += _made(report.provenance)
+    if report.spectra is not None:
+        lines.append(_spectra_table(report.spectra))
     return lines
 
 
-def _merged(made: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """How a merge came to be: versions, seed and plan, the models that went in, the recipe."""
+def _made(made: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """How a merge came to be: versions, seed and plan, the models that went in, the recipe; or from
+    what an adapter was extracted."""
+    if "tuned" in made:
+        tuned, base = made["tuned"]["model"], made["base"]["model"]
+        yield f"extracted by weightlens {made.get('weightlens')}: {tuned} − {base}"
+        return
     yield (
         f"merged by weightlens {made.get('weightlens')} with torch {made.get('torch')}, "
         f"seed {made.get('seed')}, plan {made.get('plan') or 'unknown'}"
@@ -64,7 +63,7 @@ def _merged(made: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield str(made.get("recipe", "")).rstrip()
 
 
-def spectra_table(found: Sequence["TensorSpectrum"]) -> Table:
+def _spectra_table(found: Sequence[TensorSpectrum]) -> Table:
     """A line a tensor; what is broken stands in the last column."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("tensor")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
+from weightlens.record import write_output
 from weightlens.report.certificate import certificate, interrupted
 from weightlens.report.legend import look_of
 from weightlens.report.matrix_table import matrix_table
@@ -31,7 +32,7 @@ def write_overlap_page(report: OverlapReport, file: Path) -> None:
         )
     )
     page = render_page(f"Overlap with {report.against}", body, figures_of(sections))
-    file.write_text(page, encoding="utf-8")
+    write_output(file, page)
 
 
 def overlap_sections(report: OverlapReport, prefix: str = "") -> Iterator[Section]:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from weightlens.errors import OutputError
 from weightlens.merge.extract_record import ExtractReport
-from weightlens.record import write_whole
+from weightlens.record import write_output
 from weightlens.report.answers_section import (
     SAMPLES,
     differences_section,
@@ -27,6 +26,7 @@ from weightlens.report.merge_sections import (
     strip_section,
     verdict_section,
 )
+from weightlens.report.names import short_files
 from weightlens.report.overlap_page import overlap_sections, overlap_sentences
 from weightlens.report.page import (
     Extras,
@@ -75,10 +75,7 @@ def write_report_page(subject: Subject, file: Path, *, withheld: bool = False) -
         )
     )
     extras = Extras(SAMPLES_STYLE + REPORT_STYLE, COPYING + (VIEWING if samples else ""))
-    try:
-        write_whole(file, render_page(title_of(subject), body, figures_of(sections), extras))
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror})") from error
+    write_output(file, render_page(title_of(subject), body, figures_of(sections), extras))
 
 
 def title_of(subject: Subject) -> str:
@@ -179,5 +176,4 @@ def _titles(title: str, files: Sequence[Path]) -> list[str]:
     """The title, with the names of the files where there are several."""
     if len(files) < 2:
         return [title] * len(files)
-    names = [f"{title}: {file.parent.name}/{file.stem}".replace(": /", ": ") for file in files]
-    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    return [f"{title}: {name}" for name in short_files(files)]

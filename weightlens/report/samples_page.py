@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from weightlens.errors import OutputError
 from weightlens.evaluate.result import EvalReport
-from weightlens.record import write_whole
+from weightlens.record import write_output
 from weightlens.report.answer_files import answer_files, degeneration_kinds
 from weightlens.report.eval_parts import described, drift_told, names_of, told
 from weightlens.report.page import SKIP, allowed
@@ -79,10 +78,7 @@ def write_samples_page(
             viewer(samples),
         )
     )
-    try:
-        write_whole(file, _page(f"Samples: {report.suite}", body))
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror})") from error
+    write_output(file, _page(f"Samples: {report.suite}", body))
 
 
 def viewer(samples: Samples) -> str:

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from weightlens.record import write_output
 from weightlens.report.figures import frontier_plot
 from weightlens.report.grid import overlap_grid
 from weightlens.report.overlap_sections import heatmaps
@@ -35,7 +36,7 @@ def write_story_page(story: Story, file: Path) -> None:
         )
     )
     page = render_page("weightlens demo", body, figures_of(sections))
-    file.write_text(page, encoding="utf-8")
+    write_output(file, page)
 
 
 def story_sections(story: Story) -> list[Section]:

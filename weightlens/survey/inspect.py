@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from weightlens.checkpoint.header import DTYPE_BYTES, Entry, read_header, scan_folder
-from weightlens.checkpoint.names import place_of
+from weightlens.checkpoint.names import are_tied, place_of
 from weightlens.checkpoint.weight_files import (
     ADAPTER_FILE,
     PICKLED_ADAPTER,
@@ -40,8 +40,26 @@ class Group(Record):
     dtype: str | None
 
 
+class TensorSpectrum(Record):
+    """One tensor. nan, inf: entries that are; dead_rows: rows of zeros (of a matrix).
+
+    norm and what follows are None where an entry is not finite, the spectrum where it is no matrix
+    or all zeros.
+    """
+
+    name: str
+    nan: int
+    inf: int
+    dead_rows: int | None
+    norm: float | None
+    spectral_norm: float | None
+    stable_rank: float | None
+    effective_rank: float | None
+
+
 class InspectReport(Record):
-    """A checkpoint at a glance. dtypes: parameters by safetensors' names of their dtypes."""
+    """A checkpoint at a glance. dtypes: parameters by safetensors' names of their dtypes. spectra:
+    what `measure_spectra` finds, where it was asked for."""
 
     schema_: Literal["weightlens.inspect/1"] = Field(default="weightlens.inspect/1", alias="schema")
     weightlens: str
@@ -59,6 +77,7 @@ class InspectReport(Record):
     adapter: dict[str, Any] | None
     provenance: dict[str, Any] | None
     groups: list[Group]
+    spectra: list[TensorSpectrum] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +115,7 @@ def inspect_model(reference: str) -> InspectReport:
     entries = _held(folder) if adapter is None else _held_by_adapter(folder)
     config = _json(folder / "config.json") or {}
     layers = {place_of(name).layer for name in entries} - {None}
+    tied = adapter is None and are_tied(config, entries)
     return InspectReport(
         weightlens=VERSION,
         model=at.label,
@@ -107,7 +127,7 @@ def inspect_model(reference: str) -> InspectReport:
         bytes=sum(entry.nbytes for entry in entries.values()),
         dtypes=_by_dtype(entries),
         layers=len(layers),
-        tied_embeddings=adapter is None and "lm_head.weight" not in entries,
+        tied_embeddings=tied,
         chat_template=_has_chat_template(folder),
         adapter=None if adapter is None else {k: adapter.get(k) for k in _ADAPTER_FIELDS},
         provenance=_provenance(folder),

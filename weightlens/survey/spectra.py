@@ -5,28 +5,11 @@ import torch
 from weightlens.checkpoint.model import base_weights
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
-from weightlens.record import Record
 from weightlens.spectral.gram import singular_values
 from weightlens.spectral.rank import effective_rank, stable_rank
+from weightlens.survey.inspect import TensorSpectrum
 from weightlens.survey.opened import ModelLike, opened
 from weightlens.survey.work import Progress, Step, silent
-
-
-class TensorSpectrum(Record):
-    """One tensor. nan, inf: entries that are; dead_rows: rows of zeros (of a matrix).
-
-    norm and what follows are None where an entry is not finite, the spectrum where it is no matrix
-    or all zeros.
-    """
-
-    name: str
-    nan: int
-    inf: int
-    dead_rows: int | None
-    norm: float | None
-    spectral_norm: float | None
-    stable_rank: float | None
-    effective_rank: float | None
 
 
 def measure_spectra(
@@ -52,7 +35,7 @@ def measure_spectra(
 
 
 def _spectrum(weights: Weights, name: str, wanted: bool) -> TensorSpectrum:
-    tensor = weights.stored(name).float()
+    tensor = weights.exact(name).float()
     nan, inf = int(torch.isnan(tensor).sum()), int(torch.isinf(tensor).sum())
     finite = nan == inf == 0
     matrix = tensor.ndim == 2

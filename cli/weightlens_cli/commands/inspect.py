@@ -16,30 +16,24 @@ def inspect(
         bool,
         typer.Option("--spectra", help="Read the weights too: norms, ranks, NaN, dead rows."),
     ] = False,
-    json: Annotated[
-        str | None, typer.Option(help="Write it as JSON to a file, or - (without --spectra).")
-    ] = None,
+    json: Annotated[str | None, typer.Option(help="Write it as JSON to a file, or - .")] = None,
 ) -> None:
     """What a checkpoint holds, from its headers alone (pickled weights have none and are opened).
 
     Shows how a merge by weightlens was made, where the folder is one.
     """
     screen.check_target(json)
-    from weightlens.report.inspect_tables import inspect_tables, spectra_table
+    from weightlens.report.inspect_tables import inspect_tables
     from weightlens.survey.inspect import inspect_model
 
     report = inspect_model(model)
-    if json is not None:
-        screen.write_text(report.to_json(), json)
-    console = screen.console()
-    if json != "-":
-        console.print(*inspect_tables(report), sep="\n")
     if spectra:
         from weightlens.survey.spectra import measure_spectra
 
         with measuring_bar() as progress:
-            found = measure_spectra(
-                model,
-                progress=progress,
-            )
-        console.print(spectra_table(found))
+            found = measure_spectra(model, progress=progress)
+        report = report.model_copy(update={"spectra": found})
+    if json is not None:
+        screen.write_text(report.to_json(), json)
+    if json != "-":
+        screen.console().print(*inspect_tables(report), sep="\n")
