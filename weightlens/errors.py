@@ -4,6 +4,7 @@
     ├── InputError            what was given is at fault; the command line exits with 2
     │   ├── ModelNotFound         neither a folder nor a model that the Hub would hand over
     │   ├── CheckpointError       a folder without weights, a shard missing or damaged
+    │   │   └── ReadFailed            a file that was there and could not be read on
     │   ├── TensorMissing         a tensor that one side has and the other lacks
     │   ├── ShapeMismatch         one tensor, two shapes
     │   ├── AdapterMismatch       an adapter that does not fit its base
@@ -33,6 +34,10 @@ class ModelNotFound(InputError):
 
 class CheckpointError(InputError):
     """A checkpoint that is incomplete or damaged."""
+
+
+class ReadFailed(CheckpointError):
+    """A file of a checkpoint that was there and could not be read on: its disk is at fault."""
 
 
 class TensorMissing(InputError):

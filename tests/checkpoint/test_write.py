@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from weightlens.checkpoint import write
 from weightlens.checkpoint.journal import Journal
 from weightlens.checkpoint.layout import TensorInfo, scan_folder
+from weightlens.checkpoint.output import PROVENANCE_FILE, check_output
 from weightlens.checkpoint.partial import JOURNAL, MARKER, REPLACED
-from weightlens.checkpoint.write import CheckpointWriter, check_output, plan_shards
+from weightlens.checkpoint.write import CheckpointWriter, plan_shards
 from weightlens.errors import InputError, OutputError
 
 TENSORS = {
@@ -25,7 +26,7 @@ INFOS = {name: TensorInfo(tuple(t.shape), t.dtype) for name, t in TENSORS.items(
 
 
 def test_any_order_gives_a_file_that_safetensors_reads(tmp_path: Path) -> None:
-    with CheckpointWriter(tmp_path / "out", INFOS) as writer:
+    with CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:
         for name in reversed(TENSORS):
             writer.write(name, TENSORS[name])
     loaded = load_file(tmp_path / "out" / "model.safetensors")
@@ -34,10 +35,10 @@ def test_any_order_gives_a_file_that_safetensors_reads(tmp_path: Path) -> None:
 
 
 def test_blocks_land_at_their_offsets(tmp_path: Path) -> None:
-    with CheckpointWriter(tmp_path / "out", {"a": INFOS["a"]}) as writer:
+    with CheckpointWriter(tmp_path / "out", {"a": INFOS["a"]}, plan="p") as writer:
         flat = TENSORS["a"].flatten()
-        writer.write("a", flat[4:], start=4)
         writer.write("a", flat[:4])
+        writer.write("a", flat[4:], start=4)
     assert torch.equal(load_file(tmp_path / "out" / "model.safetensors")["a"], TENSORS["a"])
 
 
@@ -50,7 +51,7 @@ def test_shards_fill_up_to_the_limit_and_are_named_like_transformers() -> None:
 
 def test_several_shards_have_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "plan_shards", lambda infos: plan_shards(infos, limit=30))
-    with CheckpointWriter(tmp_path / "out", INFOS) as writer:
+    with CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
     assert set(scan_folder(tmp_path / "out")) == set(TENSORS)
@@ -60,7 +61,7 @@ def test_several_shards_have_an_index(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="in the middle"),
-        CheckpointWriter(tmp_path / "out", INFOS) as writer,
+        CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer,
     ):
         writer.write("a", TENSORS["a"])
         raise RuntimeError("in the middle")
@@ -76,7 +77,7 @@ def test_a_full_disk_is_told_and_the_partial_output_removed(
 
     monkeypatch.setattr(os, where, full)
     with pytest.raises(OutputError, match=r"disk is full .* partial output was removed"), \
-            CheckpointWriter(tmp_path / "out", INFOS) as writer:  # fmt: skip
+            CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:  # fmt: skip
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
     assert list(tmp_path.iterdir()) == []
@@ -87,7 +88,7 @@ def test_a_stale_partial_folder_of_ours_is_replaced(tmp_path: Path) -> None:
     stale.mkdir()
     (stale / ".weightlens-partial").touch()
     (stale / "model-00009-of-00009.safetensors").write_text("old")
-    with CheckpointWriter(tmp_path / "out", INFOS) as writer:
+    with CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["model.safetensors"]
@@ -96,14 +97,14 @@ def test_a_stale_partial_folder_of_ours_is_replaced(tmp_path: Path) -> None:
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputError, match="is a file"):
-        CheckpointWriter(tmp_path / "out", INFOS)
+        CheckpointWriter(tmp_path / "out", INFOS, plan="p")
 
 
 def test_a_second_run_into_the_same_output_is_refused(tmp_path: Path) -> None:
-    with CheckpointWriter(tmp_path / "out", INFOS) as writer:
+    with CheckpointWriter(tmp_path / "out", INFOS, plan="p") as writer:
         with (
             pytest.raises(OutputError, match="another run"),
-            CheckpointWriter(tmp_path / "out", INFOS),
+            CheckpointWriter(tmp_path / "out", INFOS, plan="p"),
         ):
             pass
         for name, tensor in TENSORS.items():
@@ -114,7 +115,7 @@ def test_a_second_run_into_the_same_output_is_refused(tmp_path: Path) -> None:
 def test_an_output_behind_a_link_is_written_where_it_points(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with CheckpointWriter(tmp_path / "link", INFOS) as writer:
+    with CheckpointWriter(tmp_path / "link", INFOS, plan="p") as writer:
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
     assert (tmp_path / "real" / "model.safetensors").exists()
@@ -219,7 +220,7 @@ def test_where_nothing_is_finished_nothing_is_kept_or_refused(tmp_path: Path) ->
     journal = Journal(partial / JOURNAL)
     journal.begin("another")
     journal.close()
-    (tmp_path / "out" / write.PROVENANCE_FILE).touch()
+    (tmp_path / "out" / PROVENANCE_FILE).touch()
     assert complete(tmp_path / "out", overwrite=True) == set()
 
 
@@ -291,7 +292,7 @@ def replaced_halfway(tmp_path: Path) -> Path:
     """Killed between the two renames of an overwrite: OUT is absent."""
     out = tmp_path / "out"
     out.mkdir()
-    (out / write.PROVENANCE_FILE).write_text("old")
+    (out / PROVENANCE_FILE).write_text("old")
     partial = tmp_path / "out.partial"
     with pytest.raises(Killed), \
             CheckpointWriter(out, INFOS, plan="p", overwrite=True) as writer:  # fmt: skip
@@ -307,28 +308,27 @@ def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(tmp_path: Path
     out = replaced_halfway(tmp_path)
     with pytest.raises(OutputError, match="not empty"):
         complete(out)
-    assert (out / write.PROVENANCE_FILE).read_text() == "old"
+    assert (out / PROVENANCE_FILE).read_text() == "old"
     assert complete(out, overwrite=True) == set(TENSORS)
 
 
 def test_what_was_replaced_is_kept_where_something_else_has_its_place(tmp_path: Path) -> None:
     out = replaced_halfway(tmp_path)
     out.mkdir()
-    (out / write.PROVENANCE_FILE).write_text("third")
+    (out / PROVENANCE_FILE).write_text("third")
     for fresh in (False, True):
         with pytest.raises(OutputError, match="move one of the two away"):
             complete(out, overwrite=True, fresh=fresh)
-    assert (tmp_path / "out.partial" / REPLACED / write.PROVENANCE_FILE).read_text() == "old"
-    assert (out / write.PROVENANCE_FILE).read_text() == "third"
+    assert (tmp_path / "out.partial" / REPLACED / PROVENANCE_FILE).read_text() == "old"
+    assert (out / PROVENANCE_FILE).read_text() == "third"
 
 
-@pytest.mark.parametrize("plan", [None, "p"])
 def test_where_the_second_rename_fails_the_first_is_undone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / write.PROVENANCE_FILE).write_text("old")
+    (out / PROVENANCE_FILE).write_text("old")
     rename = os.rename
 
     def failing(source: Path, target: Path) -> None:
@@ -338,13 +338,13 @@ def test_where_the_second_rename_fails_the_first_is_undone(
 
     monkeypatch.setattr(os, "rename", failing)
     with pytest.raises(OutputError, match="cannot be written"), \
-            CheckpointWriter(out, INFOS, plan=plan, overwrite=True) as writer:  # fmt: skip
+            CheckpointWriter(out, INFOS, plan="p", overwrite=True) as writer:  # fmt: skip
         for name, tensor in TENSORS.items():
             writer.write(name, tensor)
             writer.finish(name, writer.digest(name), {"of": name})
-    assert (out / write.PROVENANCE_FILE).read_text() == "old"
+    assert (out / PROVENANCE_FILE).read_text() == "old"
     monkeypatch.undo()
-    assert complete(out, overwrite=True) == (set(TENSORS) if plan else set())
+    assert complete(out, overwrite=True) == set(TENSORS)
 
 
 def test_an_interrupted_writer_says_how_to_go_on(tmp_path: Path) -> None:

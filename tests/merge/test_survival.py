@@ -15,8 +15,7 @@ import pytest
 from checkpoints import Folders
 from typer.testing import CliRunner
 
-from weightlens.checkpoint import partial as partial_folder
-from weightlens.checkpoint import shards, write
+from weightlens.checkpoint import locking, shards, write
 from weightlens.checkpoint.journal import Journal
 from weightlens.errors import NonFiniteTensor, OutputError
 from weightlens.merge import running
@@ -334,7 +333,7 @@ def test_the_second_of_two_runs_at_once_is_refused(
     tmp_path: Path, strip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_merge(strip, tmp_path / "whole")
-    monkeypatch.setattr(partial_folder, "PATIENCE", 0)
+    monkeypatch.setattr(locking, "PATIENCE", 0)
 
     def meanwhile(done: int, total: int, name: str) -> None:
         for fresh in (False, True):

@@ -8,11 +8,10 @@ delta has goes into B. Exceptions are keyed by the whole name of the module, esc
 because PEFT reads them as regular expressions for the end of a name.
 """
 
-import errno
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -24,9 +23,9 @@ from torch import Tensor
 from weightlens.checkpoint.adapter import CONFIG_FILE, WEIGHTS_FILE
 from weightlens.checkpoint.adapter_names import check_factored, is_embedding, module_of
 from weightlens.checkpoint.appended import AppendedFile
-from weightlens.checkpoint.partial import PartialFolder
+from weightlens.checkpoint.output import PROVENANCE_FILE, check_output, partial_of
+from weightlens.checkpoint.partial import filled
 from weightlens.checkpoint.weights import all_finite
-from weightlens.checkpoint.write import PROVENANCE_FILE, check_output
 from weightlens.delta import Factored
 from weightlens.errors import InputError, NonFiniteTensor, OutputError, UnsupportedTensor
 
@@ -97,9 +96,11 @@ class AdapterWriter:
         embeddings: Collection[str] | None = None,
         dtype: torch.dtype = torch.float32,
         overwrite: bool = False,
+        fresh: bool = False,
     ) -> None:
         """factored, whole: the names that may come; embeddings: which of them are tables of
-        embeddings, by their names where nothing is said; the rest is as for `write_adapter`.
+        embeddings, by their names where nothing is said; fresh: even if a merge that was
+        interrupted has left finished tensors; the rest is as for `write_adapter`.
 
         Raises OutputError where OUT holds something and overwrite is not set, UnsupportedTensor
         for names that PEFT has no place for, and for deltas of both orientations.
@@ -112,10 +113,11 @@ class AdapterWriter:
         self.ranks: dict[str, int] = {}
         self._names = [*factored, *whole]
         self._base = {"base_model_name_or_path": base_model, "revision": revision}
-        self._transposed, self._overwrite = frozenset(transposed), overwrite
+        self._transposed = frozenset(transposed)
         self._whole: set[str] = set()
-        self._partial = PartialFolder(self.out)
-        self._folder = self._partial.path
+        self._filled = filled(out, overwrite=overwrite, fresh=fresh)
+        self._open = ExitStack()
+        self._folder = partial_of(self.out)
         self._file: AppendedFile | None = None
 
     @property
@@ -135,17 +137,12 @@ class AdapterWriter:
 
     def __enter__(self) -> "AdapterWriter":
         """Makes the folder. Raises OutputError where another run is filling it."""
-        try:
-            with self._writing():
-                self._partial.claim()
-                self._partial.restore()
-                check_output(self.out, overwrite=self._overwrite)
-                self._partial.clear()
-                keys = [name + _LONGEST_KEY for name in self._names for _ in "AB"]
-                self._file = AppendedFile(self._folder / WEIGHTS_FILE, keys)
-        except BaseException:
-            self._leave(keep=False)
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(self._filled)
+            keys = [name + _LONGEST_KEY for name in self._names for _ in "AB"]
+            self._file = AppendedFile(self._folder / WEIGHTS_FILE, keys)
+            stack.callback(self._file.close)
+            self._open = stack.pop_all()
         return self
 
     def add(self, name: str, delta: Factored) -> None:
@@ -185,15 +182,13 @@ class AdapterWriter:
 
     def add_provenance(self, text: str) -> None:
         """Writes how the adapter was made, as weightlens.json."""
-        with self._writing():
-            (self._folder / PROVENANCE_FILE).write_text(text, encoding="utf-8")
+        (self._folder / PROVENANCE_FILE).write_text(text, encoding="utf-8")
 
     def verify(self) -> None:
         """Reads every tensor back from the disk. Raises OutputError where one is not what was
         written."""
         assert self._file is not None, "outside of its `with`"
-        with self._writing():
-            differing = self._file.differing()
+        differing = self._file.differing()
         if differing is not None:
             raise OutputError(
                 f"{self.out}: {differing} is not on the disk as it was written, so nothing is left "
@@ -205,8 +200,7 @@ class AdapterWriter:
         written = tensor.to(self.dtype)
         if not all_finite(written):
             raise NonFiniteTensor(f"{key}: holds numbers beyond {self.dtype}; choose a wider dtype")
-        with self._writing():
-            self._file.append(_PREFIX + key, written)
+        self._file.append(_PREFIX + key, written)
 
     def __exit__(
         self,
@@ -215,23 +209,19 @@ class AdapterWriter:
         trace: TracebackType | None,
     ) -> None:
         """Configuration and header, then one rename; nothing of it while an exception passes."""
-        try:
-            if error is None:
-                self._finish()
-        except BaseException:
-            self._leave(keep=False)
-            raise
-        self._leave(keep=error is None)
+        if error is not None:
+            self._open.__exit__(kind, error, trace)
+            return
+        with self._open:
+            self._finish()
 
     def _finish(self) -> None:
         assert self._file is not None
         if not self.ranks:
             raise InputError(f"{self.out}: no matrix has a delta to write; it would be no adapter")
-        with self._writing():
-            config = json.dumps(self._config(), indent=2) + "\n"
-            (self._folder / CONFIG_FILE).write_text(config, encoding="utf-8")
-            self._file.finish()
-            self._partial.publish()
+        config = json.dumps(self._config(), indent=2) + "\n"
+        (self._folder / CONFIG_FILE).write_text(config, encoding="utf-8")
+        self._file.finish()
 
     def _config(self) -> dict[str, Any]:
         modules = {module_of(name): rank for name, rank in self.ranks.items()}
@@ -257,22 +247,3 @@ class AdapterWriter:
             "init_lora_weights": True,
             "inference_mode": True,
         }
-
-    def _leave(self, *, keep: bool) -> None:
-        if self._file is not None:
-            self._file.close()
-        if not keep:
-            self._partial.remove()
-        self._partial.release()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Errors of the disk as what the user is to read."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                reason = "the disk is full; free some space and run again"
-            else:
-                reason = f"cannot be written ({error.strerror}: {error.filename})"
-            raise OutputError(f"{self.out}: {reason}; nothing is left of it") from error

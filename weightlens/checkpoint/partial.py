@@ -1,13 +1,14 @@
 """OUT.partial: the folder that a run fills, one run at a time, and that becomes OUT."""
 
 import contextlib
-import fcntl
 import os
 import shutil
-import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from weightlens.checkpoint.journal import Journal
+from weightlens.checkpoint.locking import FileLock
+from weightlens.checkpoint.output import PROVENANCE_FILE, check_output, partial_of, unwritable
 from weightlens.errors import OutputError
 
 MARKER = ".weightlens-partial"
@@ -16,17 +17,47 @@ JOURNAL = ".weightlens-journal"
 REPLACED = ".weightlens-replaced"
 """What OUT held before --overwrite, while the one takes the place of the other."""
 
-PATIENCE = 0.5
-"""Seconds for which the workers of a run that was killed may still hold a folder."""
-
 
 def bytes_held(out: Path) -> int:
     """What an earlier run has allocated for OUT, and the next one can use."""
-    folder = PartialFolder(out.resolve()).path
+    folder = partial_of(out.resolve())
     if not (folder / MARKER).exists():
         return 0
     files = [file for file in folder.iterdir() if file.is_file()]
     return sum(file.stat().st_blocks * 512 for file in files)
+
+
+def settle(out: Path) -> None:
+    """Clears away what a run has left in OUT that was killed just after OUT had got its name."""
+    place = out.resolve()
+    if not ((place / MARKER).exists() and (place / PROVENANCE_FILE).exists()):
+        return
+    lock = FileLock(place / MARKER)
+    if lock.take():
+        _tidy(place)
+        lock.release()
+
+
+@contextlib.contextmanager
+def filled(out: Path, *, overwrite: bool, fresh: bool) -> Iterator[Path]:
+    """An empty folder that becomes OUT on a clean exit, and goes where an exception passes.
+
+    fresh: even if a merge that was interrupted has left finished tensors. Raises OutputError as
+    `PartialFolder.claim` does, and where the disk is at fault.
+    """
+    partial = PartialFolder(out.resolve())
+    try:
+        partial.claim(overwrite=overwrite, fresh=fresh)
+        partial.clear()
+        yield partial.path
+        partial.publish()
+    except BaseException as error:
+        partial.remove()
+        if isinstance(error, OSError):
+            raise unwritable(out, error, "run again; nothing is left of it") from error
+        raise
+    finally:
+        partial.release()
 
 
 class PartialFolder:
@@ -34,34 +65,42 @@ class PartialFolder:
 
     def __init__(self, out: Path) -> None:
         """out: resolved; the folder lies beside it. Nothing is made yet."""
-        self.out, self.path = out, out.with_name(out.name + ".partial")
-        self._lock: int | None = None
+        self.out, self.path = out, partial_of(out)
+        self._lock = FileLock(self.path / MARKER)
 
-    def claim(self) -> None:
-        """Makes the folder, or takes over one whose run has died, with what is in it.
+    def claim(self, *, overwrite: bool, fresh: bool = True) -> None:
+        """Makes the folder, or takes over one whose run has died, with what is in it but for what
+        that was killed in replacing, which gets its name back.
 
-        Raises OutputError where it is another run's, or not ours.
+        fresh: even if a merge that was interrupted has left finished tensors. Raises OutputError
+        where it has, where the folder is another run's, or not ours, and as `check_output` does.
         """
-        marker = self.path / MARKER
+        marker = self._lock.file
         if self.path.exists() and not marker.exists():
             # empty: a run was killed before it made the marker
             if not self.path.is_dir() or any(self.path.iterdir()):
                 raise OutputError(f"{self.path}: exists and is not ours; move it away")
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(marker, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _lock(lock)
-            # another run may have finished and taken the folder away since it was opened
-            held = marker.exists() and os.path.samestat(os.fstat(lock), marker.stat())
-        except BlockingIOError:
-            held = False
-        except OSError:
-            os.close(lock)
-            raise
-        if not held:
-            os.close(lock)
+        if not self._lock.take():
             raise OutputError(f"{self.out}: another run is filling it")
-        self._lock = lock
+        try:
+            self.restore()
+            check_output(self.out, overwrite=overwrite)
+            if not fresh:
+                self._check_unfinished()
+        except BaseException:
+            if [entry.name for entry in self.path.iterdir()] == [MARKER]:
+                self.remove()
+            self.release()
+            raise
+
+    def _check_unfinished(self) -> None:
+        finished = len(Journal(self.path / JOURNAL).finished)
+        if finished:
+            raise OutputError(
+                f"{self.path}: holds {finished} finished tensors of another merge, which was "
+                "interrupted; run that again, or remove the folder"
+            )
 
     def restore(self) -> None:
         """Puts back what a run was killed in replacing.
@@ -98,36 +137,25 @@ class PartialFolder:
             self.restore()
             raise
         _sync(self.out.parent)
-        for name in (JOURNAL, MARKER):
-            (self.out / name).unlink(missing_ok=True)
-        shutil.rmtree(self.out / REPLACED, ignore_errors=True)
+        _tidy(self.out)
 
     def remove(self) -> None:
         """Removes the folder if it is held, unless it has what OUT was before."""
-        if self._lock is not None and not (self.path / REPLACED).exists():
+        if self._lock.is_held and not (self.path / REPLACED).exists():
             with contextlib.suppress(OSError):
                 self.clear()  # the marker last: a folder without it would not be ours
             shutil.rmtree(self.path, ignore_errors=True)
 
     def release(self) -> None:
         """Lets another run have the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
 
-def _lock(file: int) -> None:
-    """Raises BlockingIOError where another process holds it for longer than it takes to die."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+def _tidy(out: Path) -> None:
+    """The marker last: without it nobody would know of the others."""
+    (out / JOURNAL).unlink(missing_ok=True)
+    shutil.rmtree(out / REPLACED, ignore_errors=True)
+    (out / MARKER).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

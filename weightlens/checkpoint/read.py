@@ -26,7 +26,7 @@ from weightlens.checkpoint.scaled import (
 )
 from weightlens.checkpoint.staging import staging
 from weightlens.checkpoint.weights import ReadInto, Weights
-from weightlens.errors import CheckpointError
+from weightlens.errors import CheckpointError, ReadFailed
 
 Fill = Callable[[UInt8[Tensor, "bytes"], int], None]
 """Fills memory with a tensor's bytes from one on."""
@@ -91,7 +91,7 @@ class StoredWeights(Weights):
 
         def read(out: Float[Tensor, "block"], start: int) -> None:
             stored = self.exact_block(name, start, start + out.numel())
-            self._check_dtype(name, stored.dtype)
+            self.check_dtype(name, stored.dtype)
             out.copy_(stored if self.read_as is None else stored.to(self.read_as))
 
         yield read
@@ -152,7 +152,7 @@ class FolderWeights(StoredWeights):
             return
         at, read_as = self._tensors[own], self.read_as
         dtype = at.info.dtype
-        self._check_dtype(name, dtype)
+        self.check_dtype(name, dtype)
 
         def read(out: Float[Tensor, "block"], start: int) -> None:
             stored = staging(out.numel() * dtype.itemsize)
@@ -174,7 +174,10 @@ class FolderWeights(StoredWeights):
         """What fills memory with the bytes of a tensor from a byte on."""
         piece = Piece(at.file, at.offset, at.info.nbytes)
         # not by a stream of Python's: that takes longer to open than a block to read
-        file = os.open(at.file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            file = os.open(at.file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(at.file, error) from error
         try:
             yield partial(self._fill, file, piece)
         finally:
@@ -184,12 +187,19 @@ class FolderWeights(StoredWeights):
         view, done = memoryview(raw.numpy().data), 0
         while done < len(view):
             rest = [view[done:]] if done else [view]
-            count = os.preadv(file, rest, piece.offset + begin + done)
+            try:
+                count = os.preadv(file, rest, piece.offset + begin + done)
+            except OSError as error:
+                raise _unreadable(piece.file, error) from error
             if count == 0:
                 raise CheckpointError(f"{piece.file}: truncated while it was read")
             done += count
         if self.digests is not None:
             self.digests.see(piece, begin, view)
+
+
+def _unreadable(file: Path, error: OSError) -> ReadFailed:
+    return ReadFailed(f"{file}: cannot be read ({error.strerror})")
 
 
 class MemoryWeights(StoredWeights):

@@ -2,13 +2,11 @@
 
 Everything goes into `OUT.partial`, which becomes OUT by one rename at the very end, so that OUT is
 whole or absent. Shards are allocated in full before the first byte of weights, so that a disk that
-is too small is found at once. With a plan, finished tensors are journalled, and a run that was
-killed is gone on with by the next one.
+is too small is found at once. Finished tensors are journalled, and a run that was killed is gone on
+with by the next one.
 """
 
-import errno
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,24 +18,22 @@ from torch import Tensor
 
 from weightlens.checkpoint.journal import Journal
 from weightlens.checkpoint.layout import TensorInfo
+from weightlens.checkpoint.output import check_output, unwritable
 from weightlens.checkpoint.partial import JOURNAL, PartialFolder
 from weightlens.checkpoint.shards import ShardFiles, plan_shards
 from weightlens.checkpoint.syncing import Syncing
-from weightlens.errors import OutputError, WeightlensError
-
-PROVENANCE_FILE = "weightlens.json"
-"""Lies beside the weights of every merge: how it was made."""
+from weightlens.errors import OutputError, ReadFailed, WeightlensError
 
 
 class CheckpointWriter:
     """Fills `OUT.partial` and renames it to OUT on a clean exit.
 
     Used as a context manager; `folder` is the partial folder, for what lies beside the weights.
-    plan: a hash of everything that the output depends on. Without one an exception removes the
-    folder. With one, so does an error in the input; whatever else ends the run keeps what is
-    finished, and a writer with the same plan goes on from there: `finished` has the notes of each
-    tensor that need not be written again. fresh: starts anew in any case. sync: the output gets
-    its name when it is on the disk; without, a loss of power can damage it, a kill cannot.
+    plan: a hash of everything that the output depends on. An error in the input removes the folder;
+    whatever else ends the run keeps what is finished, and a writer with the same plan goes on from
+    there: `finished` has the notes of each tensor that need not be written again. fresh: starts
+    anew in any case. sync: the output gets its name when it is on the disk; without, a loss of
+    power can damage it, a kill cannot.
     """
 
     def __init__(
@@ -45,8 +41,8 @@ class CheckpointWriter:
         out: Path,
         infos: Mapping[str, TensorInfo],
         *,
+        plan: str,
         overwrite: bool = False,
-        plan: str | None = None,
         fresh: bool = False,
         sync: bool = True,
     ) -> None:
@@ -70,11 +66,7 @@ class CheckpointWriter:
         where tensors of another plan are in it.
         """
         try:
-            self._partial.claim()
-            if self._plan is not None:
-                self._journal = Journal(self.folder / JOURNAL)
-            self._partial.restore()
-            check_output(self.out, overwrite=self._overwrite)
+            self._partial.claim(overwrite=self._overwrite)
             self._begin()
         except BaseException as error:
             self._leave(error)
@@ -82,10 +74,8 @@ class CheckpointWriter:
         return self
 
     def _begin(self) -> None:
-        journal = self._journal
-        if journal is None or self._plan is None:
-            self._partial.clear()
-        elif journal.plan == self._plan and not self._fresh:
+        self._journal = journal = Journal(self.folder / JOURNAL)
+        if journal.plan == self._plan and not self._fresh:
             self._partial.clear(keep=[JOURNAL, *(shard.file for shard in self._files.shards)])
             journal.resume()
         elif journal.finished and not self._fresh:
@@ -97,12 +87,12 @@ class CheckpointWriter:
             self._partial.clear()
             journal.begin(self._plan)
         self._files.open()
-        self._find_finished()
+        self._find_finished(journal)
 
-    def _find_finished(self) -> None:
+    def _find_finished(self, journal: Journal) -> None:
         """Believes the journal only as far as the disk bears it out: after a loss of power what
         was written before a line may be missing."""
-        for name, done in (self._journal.finished if self._journal else {}).items():
+        for name, done in journal.finished.items():
             if name in self._infos and self._files.digest(name) == done.digest:
                 self.finished[name] = done.notes
                 self._pending[name] = 0
@@ -110,18 +100,17 @@ class CheckpointWriter:
     def write(self, name: str, tensor: Shaped[Tensor, "..."], *, start: int = 0) -> None:
         """Writes a tensor, or the block of its flattened entries that begins at `start`.
 
-        It must have the planned dtype already: there is one cast, and it is the caller's. With a
-        plan, the blocks of one tensor come in order; different tensors may come from different
-        threads, or from processes that were forked since. Raises OutputError where the disk is
+        It must have the planned dtype already: there is one cast, and it is the caller's. The
+        blocks of one tensor come in order; different tensors may come from different threads, or
+        from processes that were forked since. Raises OutputError where the disk is
         full.
         """
         info = self._infos[name]
         assert tensor.dtype == info.dtype, (name, tensor.dtype, info.dtype)
         raw = memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
         at = start * info.dtype.itemsize
-        if self._journal is not None:
-            assert at == info.nbytes - self._pending[name], f"{name}: blocks out of order"
-            self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
+        assert at == info.nbytes - self._pending[name], f"{name}: blocks out of order"
+        self._digests.setdefault(name, xxhash.xxh3_128()).update(raw)
         self._files.write(name, raw, at=at)
         self._pending[name] -= len(raw)
 
@@ -132,38 +121,39 @@ class CheckpointWriter:
             self._syncing.wrote(count)
 
     def digest(self, name: str) -> str:
-        """The xxh3-128 of a tensor that this process has written in full; with a plan."""
+        """The xxh3-128 of a tensor that this process has written in full."""
         assert not self._pending[name], f"{name}: not written in full"
         return (self._digests.pop(name, None) or xxhash.xxh3_128()).hexdigest()
 
     def _sync(self) -> None:
         self._files.sync()
-        if self._journal is not None:
-            self._journal.sync()
+        self._begun.sync()
 
     def finish(self, name: str, digest: str, notes: Any = None) -> None:
         """Takes it that a tensor is written in full, by whichever process, and journals it. digest:
         what `digest` told there; notes: JSON, for `finished` of a later run."""
         self._pending[name] = 0
-        if self._journal is not None:
-            self._journal.append(name, digest, notes)
+        self._begun.append(name, digest, notes)
+
+    @property
+    def _begun(self) -> Journal:
+        assert self._journal is not None, "outside of its `with`"
+        return self._journal
 
     @property
     def checksums(self) -> dict[str, str]:
-        """The xxh3-128 of every finished tensor, in the order of the output. Needs a plan."""
-        assert self._journal is not None, "no plan, no digests"
-        done = self._journal.finished
+        """The xxh3-128 of every finished tensor, in the order of the output."""
+        done = self._begun.finished
         return {name: done[name].digest for name in self._infos if name in done}
 
     def verify(self) -> None:
-        """Reads every tensor back from the disk. Needs a plan.
+        """Reads every tensor back from the disk.
 
         Raises OutputError where one is not what was written; the next run writes it again.
         """
-        assert self._journal is not None, "no plan, no digests"
         self._files.forget()
         for name in self._infos:
-            if self._files.digest(name) != self._journal.finished[name].digest:
+            if self._files.digest(name) != self._begun.finished[name].digest:
                 raise OutputError(
                     f"{self.folder}: {name} is not on the disk as it was written; run the same "
                     "command again, which writes it anew, and look after the disk"
@@ -195,14 +185,21 @@ class CheckpointWriter:
     def _leave(self, error: BaseException) -> None:
         """Ends without an output; raises what the user is to read instead of the error."""
         done = len(self._journal.finished) if self._journal is not None else 0
-        at_fault = isinstance(error, WeightlensError) and not isinstance(error, OutputError)
+        ours = isinstance(error, WeightlensError)
+        at_fault = ours and not isinstance(error, OutputError | ReadFailed)
         kept = done > 0 and not at_fault and self.folder.exists()
         self._close()
         if not kept:
             self._partial.remove()
         self._partial.release()
         if isinstance(error, OSError):
-            raise self._explained(error, kept) from error
+            raise unwritable(
+                self.out,
+                error,
+                "run the same command again: it goes on where it stopped" if kept
+                else "run again: the partial output was removed",
+                needed=sum(info.nbytes for info in self._infos.values()),
+            ) from error  # fmt: skip
         if isinstance(error, KeyboardInterrupt) and kept:
             raise KeyboardInterrupt(
                 f"interrupted; {done} of {len(self._infos)} tensors are in {self.folder}: "
@@ -215,49 +212,3 @@ class CheckpointWriter:
         self._files.close()
         if self._journal is not None:
             self._journal.close()
-
-    def _explained(self, error: OSError, kept: bool) -> OutputError:
-        again = "the same command again: it goes on where it stopped"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needed = sum(info.nbytes for info in self._infos.values())
-            then = f"free some space and run {again}" if kept else (
-                "the partial output was removed, free some space and run again"
-            )  # fmt: skip
-            return OutputError(
-                f"{self.out}: the disk is full ({needed / 1e9:.3g} GB needed); {then}"
-            )
-        then = f"; when that is mended, run {again}" if kept else ""
-        return OutputError(
-            f"{self.out}: cannot be written ({error.strerror}: {error.filename}){then}"
-        )
-
-
-def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) -> None:
-    """Raises OutputError unless OUT is new, an empty folder, or an earlier merge to be replaced, in
-    a place that can be written to.
-
-    sources: folders that are read; replacing one of them is refused.
-    """
-    try:
-        place = out.resolve()
-        if place.is_mount():
-            raise OutputError(f"{out}: is a mount point; choose a new folder below it")
-        if place.exists() and not place.is_dir():
-            raise OutputError(f"{out}: exists and is a file")
-        occupied = place.exists() and any(place.iterdir())
-        home = next(parent for parent in place.parents if parent.exists())
-        if not os.access(home, os.W_OK | os.X_OK):
-            raise OutputError(f"{out}: {home} is read-only; choose another folder")
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be used ({error.strerror})") from error
-    if not occupied:
-        return
-    if not overwrite:
-        raise OutputError(f"{out}: exists and is not empty; choose another or --overwrite")
-    if not (place / PROVENANCE_FILE).is_file():
-        raise OutputError(
-            f"{out}: is no earlier merge (no {PROVENANCE_FILE} in it), so it is not overwritten"
-        )
-    for source in sources:
-        if place in (source.resolve(), *source.resolve().parents):
-            raise OutputError(f"{out}: holds the source {source}, so it is not overwritten")

@@ -37,6 +37,7 @@ def merge_adapters(
     report: Callable[[int, int], MergeReport],
     seed: int = 0,
     overwrite: bool = False,
+    fresh: bool = False,
     verify: bool = False,
     cache: FactorCache | None = None,
     device: torch.device = CPU,
@@ -64,6 +65,7 @@ def merge_adapters(
         embeddings=contents.embeddings,
         dtype=contents.dtype,
         overwrite=overwrite,
+        fresh=fresh,
     )
     with writer, exact_arithmetic():
         run.write(writer, progress)

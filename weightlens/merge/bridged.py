@@ -12,8 +12,8 @@ import yaml
 from weightlens.checkpoint.chat import set_chat_template
 from weightlens.checkpoint.checksums import checksums_of
 from weightlens.checkpoint.layout import scan_folder
-from weightlens.checkpoint.partial import PartialFolder
-from weightlens.checkpoint.write import PROVENANCE_FILE
+from weightlens.checkpoint.output import PROVENANCE_FILE
+from weightlens.checkpoint.partial import filled
 from weightlens.errors import RecipeError
 from weightlens.hub import Resolved
 from weightlens.merge.mergekit_bridge import run_mergekit
@@ -31,6 +31,8 @@ def run_bridged(
     out: Path,
     *,
     seed: int,
+    overwrite: bool,
+    fresh: bool,
     device: str,
     progress: Progress,
     report: Callable[[int, int], MergeReport],
@@ -40,32 +42,22 @@ def run_bridged(
     OutputError.
     """
     models = {name: _folders(at) for name, at in ready.located.models.items()}
-    partial = PartialFolder(out.resolve())
-    try:
-        partial.claim()
-        partial.restore()
-        partial.clear()
+    with filled(out, overwrite=overwrite, fresh=fresh) as folder:
         warnings = run_mergekit(
             mergekit_text(ready.resolution),
-            partial.path,
+            folder,
             models=models,
             seed=seed,
             device=device,
             progress=progress,
         )
         if ready.words.template is not None:
-            set_chat_template(partial.path, ready.words.template)
-        written = scan_folder(partial.path)
+            set_chat_template(folder, ready.words.template)
+        written = scan_folder(folder)
         found = report(len(written), sum(tensor.info.nbytes for tensor in written.values()))
-        said = {"warnings": [*found.warnings, *warnings], "checksums": checksums_of(partial.path)}
+        said = {"warnings": [*found.warnings, *warnings], "checksums": checksums_of(folder)}
         found = found.model_copy(update=said)
-        (partial.path / PROVENANCE_FILE).write_text(found.to_json(), encoding="utf-8")
-        partial.publish()
-    except BaseException:
-        partial.remove()
-        raise
-    finally:
-        partial.release()
+        (folder / PROVENANCE_FILE).write_text(found.to_json(), encoding="utf-8")
     return found
 
 

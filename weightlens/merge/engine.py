@@ -9,7 +9,9 @@ import torch
 from pydantic import ValidationError
 
 from weightlens.checkpoint.digests import NOTHING_READ, Piece, ReadDigests, content_hash
-from weightlens.checkpoint.write import PROVENANCE_FILE, CheckpointWriter, check_output
+from weightlens.checkpoint.output import PROVENANCE_FILE, check_output
+from weightlens.checkpoint.partial import settle
+from weightlens.checkpoint.write import CheckpointWriter
 from weightlens.device import named_device
 from weightlens.factors import FactorCache
 from weightlens.merge.adapter_output import merge_adapters
@@ -24,6 +26,7 @@ from weightlens.merge.provenance import source_record
 from weightlens.merge.record import MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress, Run
+from weightlens.merge.steps import held_steps, step_folders
 from weightlens.merge.writing import Writing
 from weightlens.version import VERSION
 
@@ -63,25 +66,34 @@ def run_merge(
     OUT.steps, which goes when the last is done.
     """
     options = Options(
-        seed, overwrite, fresh, verify, sync, cache, workers, engine, places, progress,
-        named_device(device),
-    )  # fmt: skip
+        seed=seed,
+        overwrite=overwrite,
+        fresh=fresh,
+        verify=verify,
+        sync=sync,
+        cache=cache,
+        workers=workers,
+        engine=engine,
+        places=places,
+        progress=progress,
+        device=named_device(device),
+    )
     return merge_documents(_documents(recipe, lenient), out, options)
 
 
 def merge_documents(documents: Documents, out: Path, options: Options) -> MergeReport:
     """`run_merge` of recipes that have been read."""
+    settle(out)
     check_output(out, overwrite=options.overwrite)
-    folders = _step_folders(documents, out)
+    folders = step_folders(documents, out)
     prepared = prepare_all(
         documents, engine=options.engine, look=peek_or_download, places=options.places
     )
-    _check_space(prepared, [*folders.values(), out])
-    for (name, folder), step in zip(folders.items(), prepared, strict=False):
-        options = options.after(name, _step(step, folder, options), folder)
-    report = _carry_out(prepared[-1], out, options)
-    _remove_steps(folders)
-    return report
+    _check(prepared, [*folders.values(), out], overwrite=options.overwrite)
+    with held_steps(folders, out):
+        for (name, folder), step in zip(folders.items(), prepared, strict=False):
+            options = options.after(name, _step(step, folder, options), folder)
+        return _carry_out(prepared[-1], out, options)
 
 
 def plan_merge(
@@ -102,8 +114,8 @@ def plan_merge(
     documents = _documents(recipe, lenient)
     prepared = prepare_all(documents, engine=engine, places=places)
     if out is not None:
-        check_output(out, overwrite=overwrite, sources=prepared[-1].located.folders)
-        _check_space(prepared, [*_step_folders(documents, out).values(), out])
+        steps = step_folders(documents, out)
+        _check(prepared, [*steps.values(), out], overwrite=overwrite)
     return [report_of(each, workers=workers) for each in prepared]
 
 
@@ -113,30 +125,16 @@ def _documents(recipe: Path | Resolution | Documents, lenient: bool) -> Document
     return recipe if isinstance(recipe, Documents) else Documents({}, recipe)
 
 
-def _step_folders(documents: Documents, out: Path) -> dict[str, Path]:
-    """Where results of all recipes but the last go: OUT.steps. Raises OutputError for a folder that
-    is no earlier such result."""
-    home = out.resolve()
-    steps = home.with_name(home.name + ".steps")
-    folders = {name: steps / name for name in documents.steps}
-    for folder in folders.values():
-        check_output(folder, overwrite=True)
-    return folders
-
-
-def _check_space(prepared: Sequence[Prepared], places: Sequence[Path]) -> None:
+def _check(prepared: Sequence[Prepared], places: Sequence[Path], *, overwrite: bool) -> None:
     """Before the first step. What an earlier run has made takes no more room."""
+    sources = [folder for each in prepared for folder in each.located.folders]
+    check_output(places[-1], overwrite=overwrite, sources=sources)
+    needs = {}
     for each, place in zip(prepared, places, strict=True):
         made = place != places[-1] and (place / PROVENANCE_FILE).exists()
         if each.plan is not None and not made:
-            check_space(each.plan, place)
-
-
-def _remove_steps(folders: Mapping[str, Path]) -> None:
-    for folder in folders.values():
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # not ours alone
-            folder.parent.rmdir()
+            needs[place] = each.plan.bytes_written
+    check_space(needs)
 
 
 def _step(prepared: Prepared, out: Path, options: Options) -> MergeReport:
@@ -174,7 +172,7 @@ def _fetched(prepared: Prepared, options: Options) -> Prepared:
 
 def _run(ready: Prepared, plan: Plan, out: Path, options: Options) -> MergeReport:
     located = ready.located
-    check_space(plan, out)
+    check_space({out: plan.bytes_written})
     if plan.adapter is not None:
         return _run_adapter(ready, plan, out, options)
     run = Run(plan, options.seed, cache=options.cache, device=options.device)
@@ -223,6 +221,7 @@ def _run_adapter(ready: Prepared, plan: Plan, out: Path, options: Options) -> Me
         report=written,
         seed=options.seed,
         overwrite=options.overwrite,
+        fresh=options.fresh,
         verify=options.verify,
         cache=options.cache,
         device=options.device,
@@ -241,6 +240,8 @@ def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
         ready,
         out,
         seed=options.seed,
+        overwrite=options.overwrite,
+        fresh=options.fresh,
         device=str(options.device),
         progress=options.progress,
         report=written,

@@ -18,9 +18,10 @@ from weightlens.checkpoint.adapter_names import module_of
 from weightlens.checkpoint.adapter_write import AdapterWriter
 from weightlens.checkpoint.model import AppliedWeights, Model, base_weights, open_model
 from weightlens.checkpoint.names import place_of
+from weightlens.checkpoint.output import check_output
+from weightlens.checkpoint.partial import settle
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights, all_finite
-from weightlens.checkpoint.write import check_output
 from weightlens.delta import Delta, Dense
 from weightlens.device import CPU, exact_arithmetic, named_device
 from weightlens.errors import InputError, NonFiniteTensor
@@ -71,6 +72,7 @@ def extract_adapter(
     Raises InputError and its kinds, before a weight is read where headers can tell.
     """
     where = named_device(device)
+    settle(out)
     check_output(out, overwrite=overwrite)
     base_at, tuned_at = resolve(str(base)), resolve(str(tuned))
     check_output(out, overwrite=overwrite, sources=[*base_at.folders, *tuned_at.folders])

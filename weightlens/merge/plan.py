@@ -78,7 +78,7 @@ def make_plan(
 ) -> Plan:
     """Checks every source against the recipe and lists the jobs.
 
-    Raises TensorMissing, ShapeMismatch, AdapterMismatch, RecipeError.
+    Raises TensorMissing, ShapeMismatch, UnsupportedTensor, AdapterMismatch, RecipeError.
     """
     check_sources(resolution, sources)
     words = words or Words()
@@ -121,18 +121,25 @@ def _no_longer_tied(job: Job, home: Weights) -> bool:
     return tied and any(has_own(job.name, given.source.weights) for given in job.all_inputs)
 
 
-def check_space(plan: Plan, out: Path) -> None:
-    """Raises OutputError where the disk has less room than the output needs, beside what an
-    earlier run has allocated for it."""
-    place = out.absolute().parent
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free + bytes_held(out)
-    if free < plan.bytes_written:
-        raise OutputError(
-            f"{out}: needs {plan.bytes_written / 1e9:.3g} GB, {free / 1e9:.3g} GB are free; "
-            "nothing was written"
-        )
+def check_space(needs: Mapping[Path, int]) -> None:
+    """Raises OutputError where a disk has less room than the outputs on it need, beside what an
+    earlier run has allocated for them. needs: bytes by output."""
+    disks: dict[int, list[Path]] = {}
+    for out in needs:
+        disks.setdefault(_existing(out).stat().st_dev, []).append(out)
+    for outs in disks.values():
+        needed = sum(needs[out] for out in outs)
+        free = shutil.disk_usage(_existing(outs[0])).free + sum(map(bytes_held, outs))
+        if free < needed:
+            raise OutputError(
+                f"{outs[-1]}: needs {needed / 1e9:.3g} GB{' with its steps' * (len(outs) > 1)}, "
+                f"{free / 1e9:.3g} GB are free; nothing was written"
+            )
+
+
+def _existing(out: Path) -> Path:
+    """The nearest folder above an output."""
+    return next(parent for parent in out.resolve().parents if parent.exists())
 
 
 def _block_bytes(job: Job) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from weightlens.checkpoint.checksums import checksums_of
-from weightlens.checkpoint.write import PROVENANCE_FILE
+from weightlens.checkpoint.output import PROVENANCE_FILE
 from weightlens.errors import CheckpointError, InputError, OutputError
 from weightlens.merge.extract_record import ExtractReport
 from weightlens.merge.record import MergeReport

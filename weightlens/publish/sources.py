@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from weightlens.checkpoint.write import PROVENANCE_FILE
+from weightlens.checkpoint.output import PROVENANCE_FILE
 
 
 def local_sources(folder: Path) -> list[str]:

@@ -10,9 +10,9 @@ from weightlens.checkpoint.adapter import CONFIG_FILE as ADAPTER_CONFIG
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.config import CONFIG_FILE, read_config
 from weightlens.checkpoint.header import INDEX_FILE, scan_folder
+from weightlens.checkpoint.output import PROVENANCE_FILE
 from weightlens.checkpoint.partial import MARKER
 from weightlens.checkpoint.weight_files import ADAPTER_FILE
-from weightlens.checkpoint.write import PROVENANCE_FILE
 from weightlens.errors import CheckpointError, PublishError, WeightlensError
 from weightlens.merge.verifying import verify_folder
 
