@@ -193,3 +193,19 @@ def tiny(seed: int) -> dict[str, Tensor]:
 def test_every_recipe_is_in_the_index() -> None:
     text = (RECIPES / "README.md").read_text()
     assert set(re.findall(r"\((\S+\.yaml)\)", text)) == {f.name for f in RECIPES.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_control_that_strips_nothing_is_warned_of(short: bool) -> None:
+    """A delta reads chance in a random subspace, which is the target already."""
+    models = "base_model: b\nmodels: [{model: a, parameters: {weight: 1}}]\n"
+    strip = "{side: row, subspace: random, target: TARGET}"
+    text = (
+        f"merge_method: strip\n{models}parameters: {strip}\n"
+        if short
+        else f"merge_method: ties\n{models}transforms: [strip: {strip}]\n"
+    )
+    (warning,) = parse_recipe(text.replace("TARGET", "chance")).warnings
+    where = "parameters.subspace" if short else "transforms.0.strip.subspace"
+    assert f"recipe:4: {where}: a delta reads chance" in warning
+    assert not parse_recipe(text.replace("TARGET", "0")).warnings

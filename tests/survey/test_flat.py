@@ -46,7 +46,7 @@ def test_limits_fail_above_and_pass_at_their_value(report: OverlapReport) -> Non
     value = report.models[0].summary.all.column_by_energy
     assert value is not None
     check_limits(report, [parse_limit("column=0.99"), parse_limit("row_over_chance=5")])
-    with pytest.raises(CheckFailed, match=r"column of .*full is .*, above 0\.01"):
+    with pytest.raises(CheckFailed, match=r"column_by_energy of .*full is .*, above 0\.01"):
         check_limits(report, [parse_limit("column=0.01")])
 
 

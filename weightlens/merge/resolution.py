@@ -172,6 +172,7 @@ def _resolved(recipe: Recipe, complaints: Complaints) -> Resolution:
         raise written.error(("transforms",), "transforms need deltas, and so a base_model")
     for group in groups:
         _check_parameters(group, kind, complaints, further)
+    _warn_of_no_control(transforms, short_form, complaints)
     resolution = Resolution(recipe, written.text, written, kind, groups, tuple(transforms))
     for group in groups:
         _check_complete(resolution, group)
@@ -193,6 +194,20 @@ def _short_strip(recipe: Recipe, kind: type[MergeMethod], complaints: Complaints
         raise complaints.written.complaint(
             error, Strip, lambda place: ("parameters", *place)
         ) from error
+
+
+def _warn_of_no_control(
+    transforms: Sequence[Strip], short_form: bool, complaints: Complaints
+) -> None:
+    for i, strip in enumerate(transforms):
+        if strip.subspace == "random" and strip.target == "chance":
+            shortened = short_form and i == 0
+            place = ("parameters",) if shortened else ("transforms", i - short_form, "strip")
+            complaints.warn(
+                (*place, "subspace"),
+                "a delta reads chance in a random subspace as it is, so next to nothing is "
+                "stripped; for a control give target: 0 here and in what it is compared with",
+            )
 
 
 def _check_parameters(

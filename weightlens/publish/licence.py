@@ -7,6 +7,7 @@ The rules are the Hub's for the metadata of model cards: `license` is one of its
 from pathlib import Path
 from typing import Any
 
+from weightlens.checkpoint.output import PROVENANCE_FILE
 from weightlens.errors import PublishError
 from weightlens.publish.contents import CARD
 
@@ -17,7 +18,9 @@ def check_licence(folder: Path) -> None:
     """Raises PublishError without a card, or with one whose metadata names no licence."""
     card = folder / CARD
     if not card.is_file():
-        raise PublishError(f"{folder}: has no {CARD}; write one with: weightlens card {folder}")
+        made = (folder / PROVENANCE_FILE).is_file()
+        how = f"with: weightlens card {folder}" if made else "by hand, with a licence in its metadata"
+        raise PublishError(f"{folder}: has no {CARD}; write one {how}")
     data = _metadata(card)
     named = data.get("license")
     names = [str(n).strip() for n in (named if isinstance(named, list) else [named]) if n]

@@ -17,11 +17,11 @@ def catalogue_tables(
     tasks = Table(box=box.SIMPLE_HEAD)
     for name, justify in (("task", "left"), ("questions", "right"), ("metric", "left")):
         tasks.add_column(name, justify=justify)  # type: ignore[arg-type]
-    tasks.add_column("what it asks; licence; needs", ratio=1)
+    tasks.add_column("what it asks; licence; data; needs", ratio=1)
     for listing in listings:
         count = "" if listing.questions is None else str(listing.questions)
         needs = f"; needs {', '.join(listing.needs)}" if listing.needs else ""
-        about = f"{listing.about}; {listing.licence}{needs}"
+        about = f"{listing.about}; {listing.licence}; data: {listing.data}{needs}"
         tasks.add_row(listing.name, count, listing.metric, about)
     lines = [f"suite {name}: {', '.join(map(_entry, entries))}" for name, entries in suites.items()]
     more = (

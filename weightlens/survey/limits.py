@@ -43,7 +43,7 @@ def check_limits(report: OverlapReport, limits: Sequence[Limit]) -> None:
             value = getattr(model.summary.all, field)
             if value is not None and not value <= limit.value:
                 failures.append(
-                    f"{limit.metric} of {model.model} is {value:.4g}, above {limit.value:g}"
+                    f"{field} of {model.model} is {value:.4g}, above {limit.value:g}"
                 )
     if failures:
         raise CheckFailed("; ".join(failures))
