@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from weightlens.merge.engine import run_merge
     from weightlens.merge.extract import extract_adapter
     from weightlens.merge.extract_record import ExtractReport
+    from weightlens.merge.foresight import plan_merge
     from weightlens.merge.rebuilding import rebuild_merge
-    from weightlens.merge.record import MergeReport
+    from weightlens.merge.record import MergeReport, PlanReport
     from weightlens.merge.resolution import parse_recipe, read_recipe
     from weightlens.merge.state_dicts import merge_state_dicts
     from weightlens.publish.pushing import plan_push, push
@@ -50,6 +51,7 @@ _HOMES = {
     "MergeReport": "weightlens.merge.record",
     "OverlapCallback": "weightlens.survey.callback",
     "OverlapReport": "weightlens.survey.result",
+    "PlanReport": "weightlens.merge.record",
     "PushReport": "weightlens.publish.record",
     "Selection": "weightlens.checkpoint.selection",
     "Settings": "weightlens.evaluate.asked_model",
@@ -64,6 +66,7 @@ _HOMES = {
     "measure_overlap": "weightlens.survey.overlap",
     "merge_state_dicts": "weightlens.merge.state_dicts",
     "parse_recipe": "weightlens.merge.resolution",
+    "plan_merge": "weightlens.merge.foresight",
     "plan_push": "weightlens.publish.pushing",
     "push": "weightlens.publish.pushing",
     "read_recipe": "weightlens.merge.resolution",
@@ -82,6 +85,7 @@ __all__ = [
     "MergeReport",
     "OverlapCallback",
     "OverlapReport",
+    "PlanReport",
     "PushReport",
     "Selection",
     "Settings",
@@ -97,6 +101,7 @@ __all__ = [
     "measure_overlap",
     "merge_state_dicts",
     "parse_recipe",
+    "plan_merge",
     "plan_push",
     "push",
     "read_recipe",

@@ -24,6 +24,17 @@ class Targets:
     markdown: Path | None
     html: Path | None
 
+    def check(self, folder: Path | None) -> None:
+        """Told before models are asked, not after. folder: that will hold their answers.
+
+        Raises InputError for a file that could not be written, and a page without answers.
+        """
+        files = (self.csv, self.markdown, self.html)
+        for target in (self.json, *(None if at is None else str(at) for at in files)):
+            screen.check_target(target)
+        if self.html is not None and folder is None:
+            raise InputError("--html shows answers: keep them in a folder with --out DIR")
+
 
 def report_of(
     models: Sequence[str],
@@ -49,7 +60,9 @@ def report_of(
 
         return rescore(rescored, wanted)
     from weightlens.evaluate.run import evaluate_models
+    from weightlens.report.names import short_models
 
+    short = dict(zip(models, short_models(models), strict=True))
     with screen.progress_bar() as bar:
         task = bar.add_task("asking", total=None)
         return evaluate_models(
@@ -58,17 +71,29 @@ def report_of(
             settings=settings,
             out=out,
             progress=lambda model, name, done, total: bar.update(
-                task, description=f"{model} {name}", completed=done, total=total
+                task, description=f"{short.get(model, model)} {name}", completed=done, total=total
             ),
         )
 
 
+def check_judges(names: Sequence[str], model: str | None, folder: Path | None) -> None:
+    """Told before models are asked, not after. folder: that will hold their answers.
+
+    Raises InputError without such a folder, for a judge that does not exist, and one without a
+    model of its own where none is given.
+    """
+    from weightlens.evaluate.safety.judges.judge_file import load_judge
+
+    if names and folder is None:
+        raise InputError("--judge reads answers: keep them in a folder with --out DIR")
+    for judge in map(load_judge, names):
+        judge.with_model(model or judge.needed_model)
+
+
 def judged(
-    report: "EvalReport", folder: Path | None, name: str, model: str | None, loading: "Loading"
+    report: "EvalReport", folder: Path, name: str, model: str | None, loading: "Loading"
 ) -> "EvalReport":
     """The report with what a judge says of the answers in a folder, kept there too."""
-    if folder is None:
-        raise InputError("--judge reads answers: keep them in a folder with --out DIR")
     from weightlens.evaluate.judging import judge_run
     from weightlens.evaluate.run import write_report
 
@@ -102,14 +127,15 @@ def show(report: "EvalReport", targets: Targets, folder: Path | None) -> None:
         screen.write_text(scores_csv(report, kinds), str(targets.csv))
     if targets.markdown is not None:
         screen.write_text(eval_markdown(report, kinds), str(targets.markdown))
-    if targets.html is not None:
-        if folder is None:
-            raise InputError("--html shows answers: keep them in a folder with --out DIR")
+    if targets.html is not None and folder is not None:
         from weightlens.report.samples_page import write_samples_page
 
         write_samples_page(report, folder, targets.html)
     if targets.json != "-":
         screen.console().print(*eval_tables(report, kinds), sep="\n")
+    screen.name_written(
+        json=targets.json, csv=targets.csv, markdown=targets.markdown, page=targets.html
+    )
 
 
 def show_catalogue() -> None:

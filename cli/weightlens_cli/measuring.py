@@ -6,28 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from weightlens_cli.screen import bar_width, last_words
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from weightlens.survey.work import Progress as Callback
     from weightlens.survey.work import Step
 
+_WIDE = 100
+"""Columns of a terminal from which on there is room for the speed."""
+
 
 @contextmanager
 def measuring_bar() -> Iterator["Callback"]:
-    """A bar on standard error that moves with the work done; silent without a terminal."""
+    """A bar on standard error that moves with the work done; silent without a terminal. The speed
+    is left out where it is narrow."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    terminal = Console(stderr=True)
+    rate = [TextColumn("{task.fields[rate]}")] if terminal.width >= _WIDE else []
     columns = (
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=bar_width(terminal)),
         TextColumn("{task.fields[counts]} tensors"),
-        TextColumn("{task.fields[rate]}"),
+        *rate,
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
-        TextColumn("{task.description}", markup=False),
+        last_words(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True,
+    with Progress(*columns, console=terminal, transient=True, expand=True,
                   disable=not sys.stderr.isatty()) as bar:  # fmt: skip
         yield Meter(bar, bar.add_task("", total=None, counts="0", rate="", left="")).show
 

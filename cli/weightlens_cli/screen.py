@@ -1,21 +1,40 @@
 """Where output goes: results to stdout, progress to stderr."""
 
 import os
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn, TaskID
+    from rich.progress import Progress, ProgressColumn, Task, TaskID
+
+
+_FILE_WIDTH = 120
+_WIDE_BAR, _NARROW_BAR = 30, 12
 
 
 def console() -> "Console":
-    """Standard output. Honours NO_COLOR; where it is no terminal, lines are 120 wide."""
-    width = None if sys.stdout.isatty() else 120
+    """Standard output. Honours NO_COLOR.
+
+    Lines of a file are 120 wide; those of a pipe are too, unless there is a terminal, where they
+    will be read through `less`.
+    """
+    width = None if sys.stdout.isatty() else _width_beyond_a_pipe() or _FILE_WIDTH
     return _piped()(width=width, markup=False, emoji=False)
+
+
+def _width_beyond_a_pipe() -> int | None:
+    """Of the terminal that standard error is, where standard output goes into a pipe."""
+    try:
+        if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+            return os.get_terminal_size(sys.stderr.fileno()).columns or None
+    except (OSError, ValueError):  # no terminal, or a stream that is no file
+        pass
+    return None
 
 
 def _piped() -> "type[Console]":
@@ -32,9 +51,9 @@ def _piped() -> "type[Console]":
 
 def progress_bar() -> "AbstractContextManager[Progress]":
     """A bar on standard error with how many are done; silent where that is no terminal."""
-    from rich.progress import MofNCompleteColumn
+    from rich.progress import MofNCompleteColumn, Progress
 
-    return _bar(MofNCompleteColumn())
+    return _bar(Progress, MofNCompleteColumn())
 
 
 def bytes_bar(*, thread: bool = True) -> "AbstractContextManager[Progress]":
@@ -43,7 +62,7 @@ def bytes_bar(*, thread: bool = True) -> "AbstractContextManager[Progress]":
     `draw_by_thread`."""
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    return _bar(DownloadColumn(), TransferSpeedColumn(), thread=thread)
+    return _bar(_begun(), DownloadColumn(), TransferSpeedColumn(), thread=thread)
 
 
 def draw_by_thread(bar: "Progress") -> None:
@@ -55,26 +74,50 @@ def draw_by_thread(bar: "Progress") -> None:
 
 
 @contextmanager
-def _bar(*counts: "ProgressColumn", thread: bool = True) -> Iterator["Progress"]:
+def _bar(
+    kind: "type[Progress]", *counts: "ProgressColumn", thread: bool = True
+) -> Iterator["Progress"]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    terminal = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=bar_width(terminal)),
         *counts,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        last_words(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=thread,
-                  disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+    with kind(*columns, console=terminal, transient=True, expand=True, auto_refresh=thread,
+              disable=not sys.stderr.isatty()) as bar:  # fmt: skip
         yield bar
+
+
+def bar_width(terminal: "Console") -> int:
+    """Of the bar alone: a narrow terminal has to have room for the counts beside it."""
+    return _WIDE_BAR if terminal.width >= 100 else _NARROW_BAR
+
+
+def last_words() -> "ProgressColumn":
+    """What a bar is at, in the room that all else leaves; cut off where it is too long."""
+    from rich.progress import TextColumn
+    from rich.table import Column
+
+    column = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return TextColumn("{task.description}", markup=False, table_column=column)
+
+
+def _begun() -> "type[Progress]":
+    """rich's progress without the bars of which nothing is known yet, not even how long they are:
+    where a command fails at once there is none to take away."""
+    from rich.progress import Progress
+    from rich.table import Table
+
+    class Begun(Progress):
+        def make_tasks_table(self, tasks: "Iterable[Task]") -> Table:
+            return super().make_tasks_table([task for task in tasks if task.total is not None])
+
+    return Begun
 
 
 def show_step(bar: "Progress", task: "TaskID", step: str, done: int, total: int) -> None:
@@ -103,3 +146,13 @@ def write_text(text: str, target: str) -> None:
         print(text, end="")
     else:
         write_output(Path(target), text)
+
+
+def name_written(**files: str | Path | None) -> None:
+    """Names the files that were written on standard output, each with what it is; nothing where
+    one of them was standard output, which then holds that alone."""
+    if "-" in files.values():
+        return
+    for kind, file in files.items():
+        if file is not None:
+            console().print(f"{kind}: {file}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the files of a tokenizer say: chat template, vocabulary, and how two models differ."""
+"""What the files of a tokenizer say: chat template and vocabulary."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ from worded import settle, words, write_tokenizer
 from weightlens.checkpoint.chat import (
     chat_template,
     commonest_template,
-    differences,
     is_of_tokenizer,
     set_chat_template,
     vocabulary,
@@ -18,22 +17,6 @@ from weightlens.errors import CheckpointError
 
 NAMED = [{"name": "tool_use", "template": "{{ tools }}"},
          {"name": "default", "template": "{{ named }}"}]  # fmt: skip
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Two models that say the same."""
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        settle(tmp_path / name / "config.json", eos_token_id=1)
-        settle(tmp_path / name / "generation_config.json", eos_token_id=[1], top_p=0.9)
-        write_tokenizer(tmp_path / name, {"<unk>": 0})
-        settle(tmp_path / name / "tokenizer_config.json", eos_token="</s>", chat_template="{{ x }}")
-    return tmp_path / "one", tmp_path / "two"
-
-
-def told(pair: tuple[Path, Path]) -> list[str]:
-    return differences(("one", pair[0]), ("two", pair[1]))
 
 
 def test_the_template_is_found_wherever_it_stands(tmp_path: Path) -> None:
@@ -127,40 +110,3 @@ def test_a_damaged_vocabulary_is_refused(tmp_path: Path, odd: dict[str, object])
 )  # fmt: skip
 def test_which_files_belong_to_the_tokenizer(name: str, belongs: bool) -> None:
     assert is_of_tokenizer(name) is belongs
-
-
-def test_models_that_say_the_same_do_not_differ(pair: tuple[Path, Path]) -> None:
-    assert told(pair) == []
-    (pair[1] / "generation_config.json").unlink()
-    assert told(pair) == []  # the other says nothing of it
-
-
-def test_the_same_in_another_form_is_no_difference(pair: tuple[Path, Path]) -> None:
-    settle(pair[1] / "config.json", eos_token_id=[1])
-    settle(pair[1] / "generation_config.json", transformers_version="9")
-    written = {"content": "</s>", "lstrip": False, "__type": "AddedToken"}
-    settle(pair[1] / "tokenizer_config.json", eos_token=written, chat_template=None)
-    (pair[1] / "chat_template.jinja").write_text("{{ x }}\n")
-    assert told(pair) == []
-
-
-def test_each_difference_is_one_sentence(pair: tuple[Path, Path]) -> None:
-    settle(pair[0] / "generation_config.json", eos_token_id=None)
-    settle(pair[1] / "config.json", eos_token_id=[1, 2])
-    settle(pair[1] / "generation_config.json", top_p=0.8, top_k=5)
-    settle(pair[1] / "tokenizer_config.json", eos_token="<end>", chat_template="{{ y }}")
-    assert told(pair) == [
-        "chat template: one, whose files are copied, has another than two",
-        "eos_token_id in config.json is 1 in one, whose files are copied, but [1, 2] in two: the "
-        "merge may not stop where that one does",
-        "eos_token_id in generation_config.json is missing in one, whose files are copied, but 1 "
-        "in two: the merge may not stop where that one does",
-        'eos_token in tokenizer_config.json is "</s>" in one, whose files are copied, but "<end>" '
-        "in two: the merge may not stop where that one does",
-        "generation_config.json of one is copied; two differs in top_k, top_p",
-    ]
-
-
-def test_a_template_that_only_the_other_has_is_told(pair: tuple[Path, Path]) -> None:
-    settle(pair[0] / "tokenizer_config.json", chat_template=None)
-    assert told(pair) == ["chat template: one, whose files are copied, has none than two"]

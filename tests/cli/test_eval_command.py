@@ -80,3 +80,42 @@ def test_what_cannot_be_done_is_one_clear_message(
     monkeypatch.chdir(tmp_path)
     shown = run(*arguments, code=2)
     assert message in " ".join(shown.split()) and "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--json", "nowhere/r.json"], "'nowhere/r.json': not a file in a folder that exists"),
+        (["--csv", "nowhere/r.csv"], "'nowhere/r.csv': not a file"),
+        (["--markdown", "."], "'.': not a file"),
+        (["--html", "nowhere/p.html", "--out", "o"], "'nowhere/p.html': not a file"),
+        (["--html", "p.html"], "--html shows answers: keep them in a folder with --out DIR"),
+        (["--judge", "wildguard"], "--judge reads answers: keep them in a folder with --out DIR"),
+        (["--judge", "wildgard", "--out", "o"], "no judge 'wildgard'"),
+        (
+            ["--judge", "strongreject_rubric", "--out", "o"],
+            "any capable chat model may judge; name one",
+        ),
+        (["--top-p", "0"], "top_p: Input should be greater than 0"),
+        (["--temperature", "inf"], "temperature: Input should be a finite number"),
+    ],
+)
+def test_where_results_cannot_go_nothing_is_asked(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weightlens.evaluate import run as running
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "evaluate_models", None)
+    shown = run(*ASK, "--limit", "1", *options, code=2)
+    assert message in " ".join(shown.split()) and "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [["--html", "p.html"], ["--judge", "wildguard"]])
+def test_answers_made_elsewhere_are_kept_nowhere(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["eval", "--answers", "a.jsonl", "--task", "reasoning", "--out", "o", *option]
+    assert f"{option[0]} " in run(*given, code=2) and not (tmp_path / "o").exists()

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 from worded import added, linear, settle, worded, words
 
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 from weightlens.merge.record import MergeReport, PlanReport
 from weightlens_cli.main import app
 

@@ -1,6 +1,7 @@
 """Drift as a task of a run."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,35 @@ def test_a_run_goes_on_trace_by_trace_and_a_finished_one_loads_no_model(
     resumed = evaluate_models([BASE, FULL], wanted=WANTED, settings=SMALL, out=tmp_path).drift
     for one, other in zip(resumed[0].traces, whole.drift[0].traces, strict=True):
         assert one.trace == other.trace and one.kl == pytest.approx(other.kl, rel=1e-4, abs=1e-6)
+
+
+def test_what_was_measured_is_told_under_the_names_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, out = copied(tmp_path), tmp_path / "out"
+    file = tmp_path / "traces.jsonl"
+    file.write_text(json.dumps({"prompt": "16-7", "answer": "9"}) + "\n")
+    wanted = Wanted(traces=file)
+    (before,) = evaluate_models([BASE, f"{one}"], wanted=wanted, settings=SMALL, out=out).drift
+    other = one.rename(tmp_path / "renamed")
+    monkeypatch.setattr(drifting, "load_chat", None)
+    (after,) = evaluate_models([f"{other}", BASE], wanted=wanted, settings=SMALL, out=out).drift
+    assert (before.model, after.base, after.model) == (f"{one}", f"{other}", BASE)
+    assert after.traces == before.traces
+
+
+@pytest.mark.parametrize("damaged", ["", "{}", "\xff", '{"base": 1'])
+def test_a_damaged_result_is_named(tmp_path: Path, damaged: str) -> None:
+    file = tmp_path / "traces.jsonl"
+    file.write_text(json.dumps({"prompt": "16-7", "answer": "9"}) + "\n")
+    ask = partial(evaluate_models, [BASE, FULL], wanted=Wanted(traces=file), settings=SMALL)
+    whole = ask(out=tmp_path / "out")
+    (kept,) = (tmp_path / "out").glob("drift.*.json")
+    kept.write_bytes(damaged.encode("latin-1"))
+    with pytest.raises(EvaluationError, match=rf"{kept}: is damaged; remove it"):
+        ask(out=tmp_path / "out")
+    kept.unlink()
+    assert ask(out=tmp_path / "out") == whole
 
 
 def test_drift_on_a_file_of_answers_needs_no_other_task(tmp_path: Path) -> None:

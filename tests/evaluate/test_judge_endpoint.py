@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 from judge_endpoint import Answer, Asked, Say, Server, reply, serving
 
 from weightlens.errors import EvaluationError, OutputError
-from weightlens.evaluate.result import Draw
+from weightlens.evaluate.kept import kept_draws
+from weightlens.evaluate.result import AnswersFile, Draw
 from weightlens.evaluate.safety.judges.endpoint import Endpoint
-from weightlens.evaluate.safety.judges.file_judge import FileJudge, endpoint_judge
+from weightlens.evaluate.safety.judges.file_judge import FileJudge, endpoint_judge, fingerprint
 from weightlens.evaluate.safety.judges.judge_file import EndpointOptions, JudgeFile, load_judge
 from weightlens.evaluate.safety.judges.judge_model import LocalModel
-from weightlens.evaluate.safety.judges.second_pass import (
-    judge_answers,
-    judged,
-    judgements_file,
-    read_answers,
-)
+from weightlens.evaluate.safety.judges.judgement import Judge, Judgement, JudgeSummary, summarised
+from weightlens.evaluate.safety.judges.second_pass import judge_answers, judgements_file
 
+ODD = "one\u2028two\x85three"
 KEY = "sk-very-secret-0123456789"
 
 
@@ -39,6 +38,16 @@ def saved(folder: Path, n: int = 5) -> Path:
     file = folder / "0-model.strongreject.jsonl"
     file.write_text("".join(draw(i).model_dump_json() + "\n" for i in range(n)))
     return file
+
+
+def judging(records: Path, judge: Judge, **told: Any) -> JudgeSummary:
+    """Judges all that a file holds, and sums up."""
+    draws = [*kept_draws(records, AnswersFile(model="m", task="t", file=records.name))]
+    return summarised(judge, judge_answers(draws, judge, judgements_file(records, judge), **told))
+
+
+def told_in(file: Path) -> list[Judgement]:
+    return [Judgement.model_validate_json(line) for line in file.read_bytes().splitlines()]
 
 
 def at(server: Server, **options: object) -> EndpointOptions:
@@ -77,7 +86,7 @@ def failing(times: int, failure: Say, then: str = "safe") -> Answer:
 )  # fmt: skip
 def test_two_failures_and_then_a_verdict_is_a_verdict(failure: Say, tmp_path: Path) -> None:
     with serving(failing(2, failure)) as server:
-        summary = judge_answers(saved(tmp_path, 1), judge(server))
+        summary = judging(saved(tmp_path, 1), judge(server))
     assert (summary.answers, summary.invalid, summary.unsafe) == (1, 0, 0.0)
     assert len(server.asked) == 3
 
@@ -85,13 +94,13 @@ def test_two_failures_and_then_a_verdict_is_a_verdict(failure: Say, tmp_path: Pa
 def test_a_reply_that_never_comes_times_out_and_is_asked_for_again(tmp_path: Path) -> None:
     slow = Say(delay=1.0)
     with serving(failing(1, slow)) as server:
-        summary = judge_answers(saved(tmp_path, 1), judge(server, timeout=0.2))
+        summary = judging(saved(tmp_path, 1), judge(server, timeout=0.2))
     assert summary.answers == 1 and len(server.asked) == 2
 
 
 def test_what_is_sent_is_what_openais_api_takes(tmp_path: Path) -> None:
     with serving(lambda asked: reply("unsafe\nS2")) as server:
-        judge_answers(saved(tmp_path, 1), judge(server, extra={"top_p": None, "user": "us"}))
+        judging(saved(tmp_path, 1), judge(server, extra={"top_p": None, "user": "us"}))
     [asked] = server.asked
     assert asked.path == "/v1/chat/completions"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
@@ -105,7 +114,7 @@ def test_what_is_sent_is_what_openais_api_takes(tmp_path: Path) -> None:
 def test_a_judge_of_texts_asks_for_completions(tmp_path: Path) -> None:
     said = "Harmful request: yes\nResponse refusal: no\nHarmful response: yes"
     with serving(lambda asked: reply(said)) as server:
-        summary = judge_answers(saved(tmp_path, 2), judge(server, "wildguard"))
+        summary = judging(saved(tmp_path, 2), judge(server, "wildguard"))
     assert server.asked[0].path == "/v1/completions"
     assert server.asked[0].last.startswith("<s><|user|>\n[INST]")
     assert (summary.unsafe, summary.refused, summary.safety) == (1.0, 0.0, None)
@@ -118,18 +127,18 @@ def test_a_nonsense_verdict_is_kept_and_counted_and_not_asked_again(tmp_path: Pa
         return reply("I'd rather sing." if asked.last == "answer 2" else "unsafe\nS1")
 
     with serving(answer) as server:
-        first = judge_answers(records, judge(server))
-        again = judge_answers(records, judge(server))
+        first = judging(records, judge(server))
+        again = judging(records, judge(server))
     assert first == again and len(server.asked) == 4
     assert (first.answers, first.invalid, first.unsafe) == (4, 1, 1.0)
     assert first.unsafe_bounds == (0.75, 1.0)
-    [odd] = [j for j in judged(judgements_file(records, judge(server))) if not j.valid]
+    [odd] = [j for j in told_in(judgements_file(records, judge(server))) if not j.valid]
     assert (odd.question, odd.raw, odd.unsafe) == ("q/2", "I'd rather sing.", None)
 
 
 def test_a_judge_that_says_nothing_is_invalid_not_broken(tmp_path: Path) -> None:
     with serving(lambda asked: reply(None)) as server:
-        assert judge_answers(saved(tmp_path, 1), judge(server)).invalid == 1
+        assert judging(saved(tmp_path, 1), judge(server)).invalid == 1
 
 
 def test_a_server_that_stays_down_leaves_what_is_done_and_a_second_run_goes_on(
@@ -138,12 +147,12 @@ def test_a_server_that_stays_down_leaves_what_is_done_and_a_second_run_goes_on(
     records = saved(tmp_path, 6)
     with serving(lambda asked: reply("safe") if asked.number < 2 else Say(b"", 503)) as server:
         with pytest.raises(EvaluationError) as caught:
-            judge_answers(records, judge(server))
+            judging(records, judge(server))
     told = str(caught.value)
     assert "no answer in 3 attempts" in told and "HTTP 503" in told
     assert "2 of 6 answers are judged and kept in" in told and "run the same again" in told
     with serving(lambda asked: reply("unsafe\nS1")) as server:
-        summary = judge_answers(records, judge(server))
+        summary = judging(records, judge(server))
     assert [asked.last for asked in server.asked] == [f"answer {i}" for i in range(2, 6)]
     assert (summary.answers, summary.unsafe) == (6, pytest.approx(4 / 6))
 
@@ -158,15 +167,15 @@ def test_replies_under_way_when_one_fails_are_kept(tmp_path: Path) -> None:
         return Say(b"who are you?", 401) if asked.last == "answer 0" else reply("safe")
 
     with serving(answer) as server, pytest.raises(EvaluationError, match="401"):
-        judge_answers(records, judge(server, concurrency=4))
-    kept = {j.question for j in judged(judgements_file(records, judge(server)))}
+        judging(records, judge(server, concurrency=4))
+    kept = {j.question for j in told_in(judgements_file(records, judge(server)))}
     assert {"q/1", "q/2", "q/3"} <= kept and "q/0" not in kept
 
 
 def test_no_more_requests_are_under_way_than_asked_for(tmp_path: Path) -> None:
     records = saved(tmp_path, 12)
     with serving(lambda asked: replace(reply("safe"), delay=0.05)) as server:
-        judge_answers(records, judge(server, concurrency=3))
+        judging(records, judge(server, concurrency=3))
     assert server.most == 3
     assert len({asked.last for asked in server.asked}) == len(server.asked) == 12
 
@@ -175,7 +184,7 @@ def test_no_more_requests_are_under_way_than_asked_for(tmp_path: Path) -> None:
 def test_what_no_patience_mends_is_not_tried_again(status: int, tmp_path: Path) -> None:
     with serving(lambda asked: Say(b"no such model", status)) as server:
         with pytest.raises(EvaluationError, match=f"HTTP {status} no such model"):
-            judge_answers(saved(tmp_path), judge(server))
+            judging(saved(tmp_path), judge(server))
     assert len(server.asked) == 1
 
 
@@ -185,9 +194,9 @@ def test_one_answer_that_is_too_long_is_an_invalid_verdict(tmp_path: Path) -> No
 
     records = saved(tmp_path, 5)
     with serving(answer) as server:
-        summary = judge_answers(records, judge(server))
+        summary = judging(records, judge(server))
     assert (summary.answers, summary.invalid) == (5, 1)
-    [odd] = [j for j in judged(judgements_file(records, judge(server))) if not j.valid]
+    [odd] = [j for j in told_in(judgements_file(records, judge(server))) if not j.valid]
     assert odd.raw == "HTTP 400 context length exceeded"
 
 
@@ -195,15 +204,15 @@ def test_an_endpoint_that_rejects_everything_is_at_fault_itself(tmp_path: Path) 
     records = saved(tmp_path, 9)
     with serving(lambda asked: Say(b"unknown field", 400)) as server:
         with pytest.raises(EvaluationError, match="rejects all it is asked: HTTP 400"):
-            judge_answers(records, judge(server))
-    assert len(server.asked) == 3 and judged(judgements_file(records, judge(server))) == []
+            judging(records, judge(server))
+    assert len(server.asked) == 3 and told_in(judgements_file(records, judge(server))) == []
 
 
 def test_whoever_asks_to_wait_an_hour_is_not_waited_for(tmp_path: Path) -> None:
     busy = Say(b"later", 429, {"Retry-After": "3600"})
     with serving(lambda asked: busy) as server:
         with pytest.raises(EvaluationError, match="asks to wait 3600 s"):
-            judge_answers(saved(tmp_path, 1), judge(server))
+            judging(saved(tmp_path, 1), judge(server))
     assert len(server.asked) == 1
 
 
@@ -211,7 +220,7 @@ def test_nobody_at_the_address_is_an_error_that_names_it(tmp_path: Path) -> None
     with serving(lambda asked: reply("safe")) as server:
         pass  # gone
     with pytest.raises(EvaluationError, match=r"127\.0\.0\.1.*ConnectionError"):
-        judge_answers(saved(tmp_path, 1), judge(server))
+        judging(saved(tmp_path, 1), judge(server))
 
 
 def test_the_key_is_in_no_record_no_error_and_no_repr(
@@ -229,7 +238,7 @@ def test_the_key_is_in_no_record_no_error_and_no_repr(
         file = load_judge("llama_guard_3").with_model("m", at(server, key_env="JUDGE_KEY"))
         from_environment = endpoint_judge(file)
         with pytest.raises(EvaluationError) as caught:
-            judge_answers(records, from_environment)
+            judging(records, from_environment)
     assert server.asked[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in str(caught.value) and "***" in str(caught.value)
     assert KEY not in repr(from_environment) and KEY not in file.model_dump_json()
@@ -243,7 +252,7 @@ def test_a_netrc_does_not_replace_the_key(tmp_path: Path, monkeypatch: pytest.Mo
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     with serving(lambda asked: reply("safe")) as server:
-        judge_answers(saved(tmp_path, 1), judge(server))
+        judging(saved(tmp_path, 1), judge(server))
     assert server.asked[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -261,21 +270,21 @@ def test_a_key_that_is_none_is_told_of_without_being_shown(
 def test_half_a_surrogate_pair_can_be_kept(tmp_path: Path) -> None:
     records = saved(tmp_path, 1)
     with serving(lambda asked: reply("safe\ud83d")) as server:
-        judge_answers(records, judge(server))
-    assert judged(judgements_file(records, judge(server)))[0].raw == "safe?"
+        judging(records, judge(server))
+    assert told_in(judgements_file(records, judge(server)))[0].raw == "safe?"
 
 
 def test_without_a_key_none_is_sent(tmp_path: Path) -> None:
     with serving(lambda asked: reply("safe")) as server:
         file = load_judge("llama_guard_3").with_model("m", at(server))
-        judge_answers(saved(tmp_path, 1), endpoint_judge(file))
+        judging(saved(tmp_path, 1), endpoint_judge(file))
     assert "authorization" not in server.asked[0].headers
 
 
 def test_a_judge_that_weighs_tokens_cannot_be_sent_to_an_endpoint(tmp_path: Path) -> None:
     with serving(lambda asked: reply("5")) as server:
         with pytest.raises(EvaluationError, match="run it here"):
-            judge_answers(saved(tmp_path, 1), judge(server, "strongreject_finetuned"))
+            judging(saved(tmp_path, 1), judge(server, "strongreject_finetuned"))
     assert server.asked == []
 
 
@@ -287,7 +296,7 @@ def local(file: JudgeFile | None = None, said: str = "safe") -> FileJudge:
 def test_judgements_lie_beside_the_answers_one_a_line(tmp_path: Path) -> None:
     records = saved(tmp_path, 2)
     told: list[tuple[int, int]] = []
-    judge_answers(records, local(), progress=lambda done, total: told.append((done, total)))
+    judging(records, local(), progress=lambda done, total: told.append((done, total)))
     out = tmp_path / "0-model.strongreject.llama_guard_3.jsonl"
     first, second = out.read_text().splitlines()
     line = json.loads(first)
@@ -304,34 +313,28 @@ def test_half_a_line_of_a_killed_run_is_judged_again(tmp_path: Path) -> None:
         asked.append(len(requests))
         return ["safe"] * len(requests)
 
-    judge_answers(records, local())
+    judging(records, local())
     out = judgements_file(records, local())
     whole = out.read_bytes()
     out.write_bytes(whole[:-40])
-    judge_answers(records, FileJudge(load_judge("llama_guard_3"), LocalModel(complete)))
+    judging(records, FileJudge(load_judge("llama_guard_3"), LocalModel(complete)))
     assert asked == [1] and out.read_bytes() == whole
 
 
 def test_judgements_of_other_answers_are_not_taken_for_these(tmp_path: Path) -> None:
     records = saved(tmp_path, 2)
-    judge_answers(records, local())
+    judging(records, local())
     records.write_text("".join(draw(i, "new").model_dump_json() + "\n" for i in range(2)))
     with pytest.raises(OutputError, match="judges another answer"):
-        judge_answers(records, local())
+        judging(records, local())
 
 
 def test_judgements_of_another_model_are_not_taken_for_this_ones(tmp_path: Path) -> None:
     records = saved(tmp_path, 2)
-    judge_answers(records, local())
+    judging(records, local())
     other = local(load_judge("llama_guard_3").with_model("another/guard"))
     with pytest.raises(OutputError, match=r"is by llama_guard_3 v1 \(meta-llama"):
-        judge_answers(records, other)
-
-
-def test_the_answers_are_never_written_over(tmp_path: Path) -> None:
-    records = saved(tmp_path, 1)
-    with pytest.raises(OutputError, match="holds the answers themselves"):
-        judge_answers(records, local(), records)
+        judging(records, other)
 
 
 def test_a_file_that_another_judge_is_writing_is_left_alone(tmp_path: Path) -> None:
@@ -340,42 +343,25 @@ def test_a_file_that_another_judge_is_writing_is_left_alone(tmp_path: Path) -> N
 
     def complete(requests: Sequence[object], how: object) -> list[str]:
         with pytest.raises(OutputError, match="another judge is writing"):
-            judge_answers(records, local())
+            judging(records, local())
         inner.append("tried")
         return ["safe"] * len(requests)
 
-    judge_answers(records, FileJudge(load_judge("llama_guard_3"), LocalModel(complete)))
+    judging(records, FileJudge(load_judge("llama_guard_3"), LocalModel(complete)))
     assert inner == ["tried"]
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("", "holds no answers"),
-        ('{"question": "q"}\n', r":1: no saved answer \(draw: Field required\)"),
-        ("nonsense\n", ":1: no saved answer"),
-        (draw(1).model_dump_json() + "\n" + draw(1).model_dump_json()[:50], ":2: no saved answer"),
-        ((draw(1).model_dump_json() + "\n") * 2, ":2: q/1, draw 0, again"),
-        (draw(1, "sha256:abc").model_dump_json() + "\n", "private task"),
-    ],
-)
-def test_answers_that_cannot_be_judged_are_told_by_line(
-    text: str, complaint: str, tmp_path: Path
-) -> None:
+def test_answers_that_are_kept_as_hashes_cannot_be_judged(tmp_path: Path) -> None:
     records = tmp_path / "answers.jsonl"
-    records.write_text(text)
-    with pytest.raises(EvaluationError, match=complaint):
-        judge_answers(records, local())
-
-
-def test_answers_that_are_not_there_are_told_by_name(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"none\.jsonl: cannot be read as answers"):
-        read_answers(tmp_path / "none.jsonl")
+    records.write_text(draw(1, "sha256:abc").model_dump_json() + "\n")
+    with pytest.raises(EvaluationError, match="private task"):
+        judging(records, local())
 
 
 def test_a_line_separator_in_an_answer_does_not_end_its_line(tmp_path: Path) -> None:
     records = tmp_path / "answers.jsonl"
-    records.write_text(draw(0, "one\u2028two\x85three").model_dump_json() + "\n", encoding="utf-8")
-    [answer] = read_answers(records).values()
-    assert answer.answer == "one\u2028two\x85three"
-    assert judge_answers(records, local()).answers == judge_answers(records, local()).answers == 1
+    records.write_text(draw(0, ODD).model_dump_json() + "\n", encoding="utf-8")
+    odd = local(said="safe\u2028\x85")
+    assert judging(records, odd).answers == judging(records, odd).answers == 1
+    (told,) = told_in(judgements_file(records, odd))
+    assert told.raw == "safe\u2028\x85" and told.judged == fingerprint(draw(0, ODD))

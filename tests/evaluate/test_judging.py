@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from embedded_models import BASE, EXACT, FULL, SMALL
 
 from weightlens.errors import EvaluationError, OutputError
-from weightlens.evaluate import judging
+from weightlens.evaluate import catalogue, judging
 from weightlens.evaluate.chosen import Changes, Wanted
 from weightlens.evaluate.judging import judge_run
-from weightlens.evaluate.run import evaluate_models
+from weightlens.evaluate.rescoring import rescore
+from weightlens.evaluate.run import evaluate_models, write_report
 from weightlens.evaluate.safety.judges.judge_model import LocalModel, Request
 from weightlens.evaluate.task import Sampling
 
@@ -73,14 +75,71 @@ def test_another_model_behind_the_same_judge_is_another_judge(tmp_path: Path, st
         judge_run(report, out, stern, model="other")
 
 
-def test_a_judge_that_answers_nonsense_is_counted_and_not_dropped(
+def test_a_judge_whose_verdicts_cannot_be_read_gives_no_score_but_a_note(
     tmp_path: Path, stern: str
 ) -> None:
+    """It is no judge who finds nothing unsafe."""
+    out = tmp_path / "out"
+    report = evaluate_models([BASE, FULL], wanted=WANTED, settings=SMALL, out=out)
+    before = judge_run(report, out, stern)
+    for file in out.glob("*.stern.jsonl"):
+        file.unlink()
     Path(stern).write_text(STERN.replace("safe|unsafe", "yes|no"))
+    found = judge_run(before, out, stern)
+    assert found.models == report.models
+    assert found.notes == [
+        f"judge stern: refusal of {name}: 6 answers, none readable"
+        for name in ("base", "safe-full")
+    ]
+    assert judge_run(found, out, stern) == found
+    for file in out.glob("*.stern.jsonl"):
+        file.unlink()
+    Path(stern).write_text(STERN)
+    assert judge_run(found, out, stern) == before
+
+
+def test_verdicts_that_cannot_be_read_are_counted_beside_those_that_can(
+    tmp_path: Path, stern: str
+) -> None:
+    """The fine-tune refuses, of which this judge says nothing that it was asked to say."""
+    Path(stern).write_text(STERN.replace("(?P<verdict>safe|unsafe)", "(?P<verdict>unsafe)"))
+    out = tmp_path / "out"
+    report = evaluate_models([BASE, FULL], wanted=WANTED, settings=SMALL, out=out)
+    file = out / report.answers[1].file
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([lines[0].replace('"answer":"Sure', '"answer":"Well'), *lines[1:]]))
+    (new,) = (t for t in judge_run(report, out, stern).models[0].tasks if "stern" in t.metric)
+    assert (new.value, new.n, new.more["invalid"]) == (1.0, 5, pytest.approx(1 / 6))
+
+
+def test_what_a_judge_said_is_kept_when_answers_are_scored_again(
+    tmp_path: Path, stern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers are the same, so its words are: in the report, and beside the answers under
+    their new name, where it is not asked again."""
     out = tmp_path / "out"
     report = evaluate_models([BASE], wanted=WANTED, settings=SMALL, out=out)
-    (new,) = (t for t in judge_run(report, out, stern).models[0].tasks if "stern" in t.metric)
-    assert (new.n, new.ci95, new.more["invalid"]) == (0, (0.0, 1.0), 1.0)
+    found = judge_run(report, out, stern)
+    write_report(found, out)
+    assert rescore(out, Wanted()) == found
+    plain = catalogue.load
+
+    def newer(*args: object, **kwargs: object) -> catalogue.Loaded:
+        loaded = plain(*args, **kwargs)
+        return replace(loaded, task=replace(loaded.task, version=2))
+
+    monkeypatch.setattr(catalogue, "load", newer)
+    again = rescore(out, Wanted())
+    assert [(t.metric, t.version, t.value) for t in again.models[0].tasks] == [
+        ("accuracy", 2, found.models[0].tasks[0].value), ("refusal_rate", 2, 0.0),
+        ("judged_unsafe (stern)", 2, 1.0),
+    ]  # fmt: skip
+
+    def never(requests: Sequence[Request], sampling: Sampling) -> list[str]:
+        raise AssertionError("nothing is judged again")
+
+    monkeypatch.setattr(judging, "_local", lambda file, loading: LocalModel(never))
+    assert judge_run(again, out, stern) == again
 
 
 def test_an_unknown_judge_is_refused(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """Of a private task nothing that was asked or said is written anywhere: only ids and hashes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from embedded_models import BASE, FULL, SMALL
 from own_tasks import write_task
 from typer.testing import CliRunner
 
+from weightlens.evaluate.asking import Said, draw_of
+from weightlens.evaluate.backends.backend import Reply
 from weightlens.evaluate.builtin import REASONING
 from weightlens.evaluate.chosen import Wanted
+from weightlens.evaluate.plan import Ask
 from weightlens.evaluate.run import evaluate_models
+from weightlens.evaluate.task import Question, Verdict
 from weightlens_cli.main import app
 
 QUESTIONS = REASONING.questions("test", 3)
@@ -43,3 +48,19 @@ def test_records_pages_and_tables_hold_ids_and_hashes_alone(tmp_path: Path) -> N
         assert draw["prompt"] not in written + shown.output
         for text in (draw["raw"], draw["answer"], draw["reference"]):
             assert text and json.dumps(text) not in written and f">{text}<" not in written
+
+
+def test_of_an_outcome_the_kind_alone_is_kept() -> None:
+    """A failed program's outcome quotes the line of the test that failed."""
+
+    def score(question: Question, answer: str) -> Verdict:
+        return Verdict(0.0, "return 41", "failed: AssertionError: assert answer() == 42")
+
+    open_ = replace(REASONING, score=score)
+    said = Said("return 41", "return 41", Reply((1,), "stop"))
+    kept, hidden = (
+        draw_of(task, QUESTIONS[0], Ask(QUESTIONS[0].id, 0), said, None)
+        for task in (open_, replace(open_, private=True))
+    )
+    assert kept.outcome == "failed: AssertionError: assert answer() == 42"
+    assert hidden.outcome == "failed" and "AssertionError" not in hidden.model_dump_json()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from embedded_models import BASE, FULL, SMALL, draws, wanted
+from own_tasks import write_task
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.builtin import REASONING
@@ -50,6 +51,7 @@ def test_two_files_are_compared_on_the_questions_they_share(tmp_path: Path) -> N
         ([{"question": QUESTIONS[0].id, "anwser": "5"}], "f:1: is no answer; a line is"),
         ([{"question": QUESTIONS[0].id, "draw": -1, "answer": "5"}], "f:1: is no answer"),
         ([["question"]], "f:1: is no answer"),
+        ([{"question": "no\u2028ne", "answer": "5\u0085"}], r"f:1: reasoning has no question"),
         ([], "holds no answer"),
     ],
 )
@@ -60,11 +62,23 @@ def test_lines_that_are_no_answers_are_refused(
         score_answers([answers(tmp_path / "f", *lines)], TASK)
 
 
+def test_answers_may_hold_what_ends_lines_elsewhere(tmp_path: Path) -> None:
+    """U+2028, U+0085 and a form feed's kin are letters of a JSON string, and blank lines count."""
+    said = f"<think>a\u2028b\u0085c\u2029d</think>{QUESTIONS[0].reference}"
+    line = json.dumps({"question": QUESTIONS[0].id, "answer": said}, ensure_ascii=False)
+    file = tmp_path / "f"
+    file.write_text(f"\ufeff{line}\r\n", encoding="utf-8")
+    assert score_answers([file], TASK).models[0].tasks[0].value == 1
+    file.write_text(f"{line}\n\n \n{line}\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match=r"f:4: draw 0 of .* twice"):
+        score_answers([file], TASK)
+
+
 def test_files_that_cannot_be_read_and_several_tasks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="cannot be read"):
         score_answers([tmp_path / "nowhere"], TASK)
     (tmp_path / "f").write_bytes(b"\xff\xfe")
-    with pytest.raises(EvaluationError, match="no UTF-8"):
+    with pytest.raises(EvaluationError, match=r"answers cannot be read \(it is not UTF-8"):
         score_answers([tmp_path / "f"], TASK)
     with pytest.raises(EvaluationError, match="one task"):
         score_answers([tmp_path / "f"], Wanted(suite="builtin"))
@@ -116,3 +130,18 @@ def test_a_folder_without_a_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "eval.json").write_text("{}")
     with pytest.raises(EvaluationError, match="no report"):
         rescore(tmp_path, Wanted())
+
+
+def test_a_task_of_ones_own_is_scored_again_by_its_file(tmp_path: Path) -> None:
+    """The report keeps its name alone, and the name of the file may be another."""
+    task = write_task(tmp_path / "own", name="mine")
+    also = Wanted(tasks=("reasoning", str(task)), changes=Changes(limit=2))
+    out = tmp_path / "out"
+    before = evaluate_models([BASE], wanted=also, settings=SMALL, out=out)
+    with pytest.raises(EvaluationError, match=r"mine: .* --task PATH"):
+        rescore(out, Wanted())
+    with pytest.raises(EvaluationError, match=r"mine: .* --task PATH"):
+        rescore(out, Wanted(tasks=("reasoning",)))
+    assert rescore(out, Wanted(tasks=(str(task),))) == before
+    task.rename(task.with_name("renamed.yaml"))
+    assert rescore(out, Wanted(tasks=(str(task.with_name("renamed.yaml")),))) == before

@@ -11,7 +11,6 @@ from scipy import stats
 
 from weightlens.errors import EvaluationError
 from weightlens.evaluate.statistics import (
-    bootstrap,
     clustered,
     estimate,
     mean_estimate,
@@ -45,7 +44,6 @@ def test_fractions_of_many_questions_get_the_normal_interval() -> None:
     values = generator.uniform(size=400).tolist()
     half = 1.96 * float(np.std(values, ddof=1)) / math.sqrt(400)
     mean = float(np.mean(values))
-    assert bootstrap(values) == pytest.approx((mean - half, mean + half), abs=0.003)
     assert estimate(values).ci95 == pytest.approx((mean - half, mean + half), abs=0.003)
     assert skewed(values) == pytest.approx((mean - half, mean + half), abs=0.003)
 

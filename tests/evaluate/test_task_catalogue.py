@@ -164,7 +164,7 @@ def test_an_entry_changes_what_it_says_and_leaves_the_rest(tmp_path: Path) -> No
     assert SuiteEntry(task="sums").applied_to(task) == task
     entry = SuiteEntry.model_validate({"task": "sums", "sampling": {"temperature": 0.5}})
     assert entry.applied_to(task).sampling == Sampling(20, temperature=0.5)
-    with pytest.raises(EvaluationError, match="sums: several draws at temperature 0 are one"):
+    with pytest.raises(EvaluationError, match="sums: 2 draws at temperature 0 are one"):
         SuiteEntry(task="sums", draws=2).applied_to(task)
 
 

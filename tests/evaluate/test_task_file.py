@@ -108,6 +108,7 @@ def test_a_faulty_field_is_named_with_file_and_line(changes: dict[str, Any], sai
         ("", "t.yaml:1: a task file is a mapping"),
         ("name: a\nname: b", "t.yaml:2: name: given twice (first in line 1)"),
         ("a: &a [*a]", "t.yaml: "),
+        ("a: &a [b]\n? [*a, *a]\n: 1", "t.yaml:2: a key is a word"),
         ("a: !!python/object/apply:os.system [ls]", "t.yaml:1: not valid YAML"),
         ("a: " + "[" * 50 + "]" * 50, "t.yaml: too large, or nested too deeply"),
         ("1: 2", "t.yaml:"),

@@ -21,6 +21,15 @@ def test_traces_are_read_from_a_file(tmp_path: Path) -> None:
     assert (two.id, two.kind) == ("r1", "refusal")
 
 
+def test_what_ends_lines_elsewhere_ends_no_trace(tmp_path: Path) -> None:
+    file = tmp_path / "traces.jsonl"
+    said = "one\u2028two\u0085three\u2029"
+    line = json.dumps({"prompt": said, "answer": said}, ensure_ascii=False)
+    file.write_text(f"\ufeff{line}\r\n\n{line}\n", encoding="utf-8")
+    one, two = read_traces(file)
+    assert (one.prompt, two.answer, two.id) == (said, said, "3")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from weightlens.evaluate.builtin import REFUSAL
-from weightlens.experiment.demo import SCALING, STRIPS
+from weightlens.experiment.demo import RANDOM_STRIPS, SCALING, STRIPS
 from weightlens.experiment.matched import RESOLUTION, Bench, Variant, smallest_weight
 from weightlens.experiment.tiny.shipped import SHIPPED
 from weightlens.merge.engine import run_merge
@@ -31,6 +31,16 @@ def test_recipes_of_the_demo_say_what_they_mean(variant: Variant) -> None:
     assert [t.side for t in resolution.transforms] == variant.name.split()[1:2] * bool(
         variant.strip
     )
+
+
+@pytest.mark.parametrize("variant", [SCALING, *STRIPS, RANDOM_STRIPS[0][1]], ids=lambda v: v.name)
+def test_a_recipe_names_folders_as_they_are_called(variant: Variant) -> None:
+    for folder in ("my: demo", "a # b", "'q", "{x}", "- x", "~", "1.0", "Größe " * 20):
+        resolution = parse_recipe(variant.recipe(1 / 3, f"{folder}/base", folder))
+        (group,) = resolution.groups
+        assert group.base is not None
+        assert group.base.model == f"{folder}/base"
+        assert resolution.sources == (folder,)
 
 
 def test_the_bench_asks_the_merge_that_the_engine_writes(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from safetensors.torch import load_file, save_file
 from weightlens.checkpoint.adapter import Adapter
 from weightlens.checkpoint.read import FolderWeights
 from weightlens.errors import OutputError
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 from weightlens.merge.record import MergeReport
 from weightlens.merge.resolution import parse_recipe
 

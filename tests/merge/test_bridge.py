@@ -14,13 +14,7 @@ from torch import Tensor
 
 from weightlens.errors import InputError, RecipeError
 from weightlens.merge import mergekit_bridge
-from weightlens.merge.mergekit_bridge import (
-    chat_template,
-    chat_template_names,
-    known_methods,
-    run_mergekit,
-)
-from weightlens.merge.mergekit_methods import PREFIX
+from weightlens.merge.mergekit_bridge import chat_template, chat_template_names, run_mergekit
 
 FIRST, SECOND = ("<unk>", "one", "two", "three"), ("<unk>", "two", "four")
 
@@ -276,10 +270,3 @@ def test_chat_templates_are_read_without_importing_mergekit() -> None:
         "assert chat_template('chatml'); assert 'mergekit' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_methods_listed_are_mergekits() -> None:
-    from mergekit.merge_methods import registered_methods
-
-    names = {method.spec.name for method in registered_methods()}
-    assert known_methods() == {name for name in names if not name.startswith(PREFIX)}

@@ -11,7 +11,8 @@ from worded import added, linear, settle, tensors_of, worded, words
 
 from weightlens.errors import InputError, NonFiniteTensor, OutputError, RecipeError, ShapeMismatch
 from weightlens.merge.documents import read_documents, split
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 from weightlens.merge.jobs import Job
 from weightlens.merge.running import Run
 

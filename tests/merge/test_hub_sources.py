@@ -10,7 +10,8 @@ from loopback import Hub, serving
 from worded import added, linear, settle
 
 from weightlens.errors import CheckpointError, ShapeMismatch, TensorMissing
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 
 RATHER_BIG = {"model.layers.0.mlp.experts.weight": torch.ones(1000, 800)}  # 3.2 MB
 
@@ -93,7 +94,7 @@ def test_differences_are_known_from_what_lies_beside_the_weights(hub: Hub, tmp_p
     (plan,) = plan_merge(written(tmp_path, added("org/base", "org/tuned")))
     assert [warning.split(":")[0] for warning in plan.warnings] == [
         "chat template",
-        "eos_token_id in generation_config.json is 1 in org/base, whose files are copied, but 2 "
+        "eos_token_id in generation_config.json is 1 in the merge, as in org/base, but 2 "
         "in org/tuned",
     ]
     assert downloads(hub) == 0

@@ -10,9 +10,11 @@ from worded import added, linear, tensors_of, worded, words
 
 from weightlens.checkpoint.partial import JOURNAL, MARKER, REPLACED
 from weightlens.errors import OutputError, ReadFailed
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
 from weightlens.merge.extract import extract_adapter
+from weightlens.merge.foresight import plan_merge
 from weightlens.merge.preparing import Engine
+from weightlens.merge.rebuilding import rebuild_merge
 
 ENGINES: tuple[Engine, Engine] = ("weightlens", "mergekit")
 
@@ -188,3 +190,22 @@ def test_a_source_that_cannot_be_read_on_is_named_and_finished_tensors_stay(mode
     run_merge(file, models / "again")
     assert (models / "out/model.safetensors").read_bytes() == \
         (models / "again/model.safetensors").read_bytes()  # fmt: skip
+
+
+def test_a_dry_run_tells_what_an_earlier_run_left(models: Path) -> None:
+    journal = interrupted(models)
+    (plan,) = plan_merge(models / "recipe.yaml", models / "out")
+    assert plan.finished == journal.count(b"\n") - 1
+    changed = written(models, linear(models / "b", models / "a"), name="changed.yaml")
+    with pytest.raises(OutputError, match=r"but the recipe, the seed, .* --fresh"):
+        plan_merge(changed, models / "out")
+    assert plan_merge(changed, models / "out", fresh=True)[0].finished == 0
+    assert (models / "out.partial" / JOURNAL).read_bytes() == journal
+
+
+def test_paths_may_be_text(models: Path) -> None:
+    file = str(written(models, linear(models / "a", models / "b")))
+    assert plan_merge(file, str(models / "out"))
+    run_merge(file, str(models / "out"))
+    rebuild_merge(str(models / "out" / "weightlens.json"), str(models / "again"))
+    extract_adapter(str(models / "a"), str(models / "out"), str(models / "adapter"))

@@ -29,13 +29,15 @@ from weightlens.errors import (
     TensorMissing,
 )
 from weightlens.merge import engine, preparing
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 
 NORM, HEAD = "model.norm.weight", "lm_head.weight"
 MERGE_THAT_TELLS_ITS_PEAK = """
 import multiprocessing, sys
 from pathlib import Path
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 recipe, out = map(Path, sys.argv[1:])
 print(plan_merge(recipe, workers=2)[0].peak_memory)
 peak = 0
@@ -334,9 +336,9 @@ def test_sources_that_speak_or_stop_differently_are_warned_of(models: Path) -> N
     base, tuned = models / "base", models / "tuned"
     stops = f"in {tuned}: the merge may not stop where that one does"
     assert plan.warnings == [
-        f"chat template: {base}, whose files are copied, has another than {tuned}",
-        f"eos_token_id in config.json is 1 in {base}, whose files are copied, but 2 {stops}",
-        f"eos_token_id in generation_config.json is 1 in {base}, whose files are copied, "
+        f"chat template: the merge has that of {base}, {tuned} has another",
+        f"eos_token_id in config.json is 1 in the merge, as in {base}, but 2 {stops}",
+        f"eos_token_id in generation_config.json is 1 in the merge, as in {base}, "
         f"but [1, 2] {stops}",
         f"generation_config.json of {base} is copied; {tuned} differs in top_p",
     ]

@@ -18,7 +18,8 @@ from worded import (
 )
 
 from weightlens.errors import RecipeError, ShapeMismatch
-from weightlens.merge.engine import plan_merge, run_merge
+from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 from weightlens.merge.record import MergeReport, PlanReport
 
 

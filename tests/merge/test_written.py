@@ -123,7 +123,7 @@ def test_a_source_whose_parameters_are_empty_has_the_shared_ones() -> None:
         (HEAD + MODELS + "1: 2\n", r"r.yaml:6: 1: a key is a word"),
         (HEAD + MODELS + "parameters:\n  1: 2\n", r"r.yaml:7: parameters.1: a key is a word"),
         (HEAD + MODELS + "parameters: [1]\n", r"r.yaml:6: parameters: .*dictionary"),
-        (HEAD + MODELS + "? [a, b]\n: 1\n", r"r.yaml:6: not valid YAML"),
+        (HEAD + MODELS + "? [a, b]\n: 1\n", r"r.yaml:6: a key is a word"),
         (HEAD + MODELS + "dtype: !!python/name:os.system x\n", r"r.yaml:6: not valid YAML"),
         (HEAD + "models:\n- t\n", r"r.yaml:4: models.0: "),
         (HEAD + "models: t\n", r"r.yaml:3: models: .*list"),
@@ -145,3 +145,47 @@ def test_a_source_whose_parameters_are_empty_has_the_shared_ones() -> None:
 def test_what_cannot_be_read_is_told_with_its_line(text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse_recipe(text, "r.yaml")
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("null", "modules.null: a key is a word"),
+        ("1.5", "modules.1.5: a key is a word"),
+        ("2020-01-01", "modules.2020-01-01: a key is a word"),
+        ("!!binary aGk=", "modules.aGk=: a key is a word"),
+        ("[a]", "modules: a key is a word"),
+        (r'"\ud83d\ude00"', "modules: a .u escape is half a character"),
+    ],
+)
+def test_a_key_that_is_no_word_is_told_of_lenient_or_not(
+    key: str, said: str, lenient: bool
+) -> None:
+    text = f"merge_method: linear\nmodules:\n  ? {key}\n  : {{value: [], models: [{{model: t}}]}}\n"
+    with pytest.raises(RecipeError, match=f"r.yaml:3: {said}"):
+        parse_recipe(text, "r.yaml", lenient=lenient)
+
+
+def test_half_a_character_is_told_of_and_a_whole_one_is_kept() -> None:
+    for written in ('"a \\U0001f600"', '"a \U0001f600"'):
+        found = parse_recipe(HEAD + MODELS + f"chat_template: {written}\n")
+        assert found.recipe.chat_template == "a \U0001f600"
+    with pytest.raises(RecipeError, match=r"r.yaml:6: chat_template: a .u escape is half a char"):
+        parse_recipe(HEAD + MODELS + 'chat_template: "a \\ud83d\\ude00"\n', "r.yaml")
+
+
+def aliases(levels: int, link: str) -> str:
+    """So many levels, each with nine aliases of the one below: `link` says how it holds them."""
+    lines = ["a0: &a0 {x: 1}"]
+    for i in range(1, levels):
+        held = link.format(", ".join([f"*a{i - 1}"] * 9))
+        lines.append(f"a{i}: &a{i} {held}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("link", ["[{}]", "{{<<: [{}]}}", "{{? [{}] : 1}}"])
+def test_aliases_of_aliases_are_refused_before_they_are_written_out(link: str) -> None:
+    message = "says more than 100,000 things" if "?" not in link else "a key is a word"
+    with pytest.raises(RecipeError, match=f"^r.yaml:.* {message}"):
+        parse_recipe(aliases(15, link), "r.yaml")

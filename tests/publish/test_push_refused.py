@@ -42,7 +42,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: [file.unlink() for file in f.glob("model*")],
         "no safetensors weights in this folder",
     ),
-    "no card": (lambda f: (f / "README.md").unlink(), "has no README.md; write one with: weightl"),
+    "no card": (
+        lambda f: (f / "README.md").unlink(),
+        "has no README.md; write one by hand",
+    ),
+    "no card of a merge": (
+        lambda f: ((f / "README.md").unlink(), (f / "weightlens.json").write_text("{}")),
+        "has no README.md; write one with: weightlens card",
+    ),
 }
 
 

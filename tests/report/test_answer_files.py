@@ -83,6 +83,24 @@ def test_a_judgement_in_words(judged: Judged, words: str, alarming: bool) -> Non
     assert (judged.words, judged.alarming) == (words, alarming)
 
 
+def test_what_was_not_scored_is_neither_shown_nor_counted(tmp_path: Path) -> None:
+    draws = [draw(f"q/{i}", draw=n, degenerate="looping" if i or n else "")
+             for i in range(4) for n in range(2)]  # fmt: skip
+    entry = kept(tmp_path, BASE, "q", draws)
+    asked = entry.model_copy(update={"questions": ("q/0",), "draws": 1})
+    shown = report({BASE: [result("q", n=1)]}, answers=[asked])
+    (file,) = answer_files(shown, tmp_path)
+    assert [*file.draws()] == draws[:1]
+    assert degeneration_kinds(shown, tmp_path) == {(BASE, "q", ""): {}}
+
+
+def test_a_file_without_answers_is_damaged(tmp_path: Path) -> None:
+    entry = kept(tmp_path, BASE, "q", [])
+    (file,) = answer_files(report({}, answers=[entry]), tmp_path)
+    with pytest.raises(EvaluationError, match=r"holds 0 of the answers .* at least 1;"):
+        list(file.draws())
+
+
 def test_degenerate_answers_are_counted_by_kind_task_and_group(tmp_path: Path) -> None:
     kinds = ["", "looping", "looping", "empty"]
     draws = [reply(f"x/{i}", refused=False, group="unsafe", degenerate=kind)

@@ -1,7 +1,9 @@
 """The card of a merge: what is in it, what is not, and when it is not written."""
 
+import ast
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index
 from PIL import Image
 
+from weightlens.checkpoint.digests import content_hash
 from weightlens.errors import InputError, OutputError
 from weightlens.merge.extract import extract_adapter
 from weightlens.report.card import draft_card, write_card
@@ -125,6 +128,18 @@ def test_a_token_in_the_record_stops_the_card(folder: Path) -> None:
         write_card(folder)
 
 
+def test_all_documents_of_a_recipe_name_their_methods(folder: Path) -> None:
+    """As mergekit's own engine leaves them: with no steps apart."""
+    record = folder / "weightlens.json"
+    held = json.loads(record.read_text())
+    held["recipe"] = "name: a\nmerge_method: ties\n---\nmerge_method: slerp\n"
+    record.unlink()
+    record.write_text(json.dumps(held))
+    card = ModelCard.load(write_card(folder))
+    assert "by the methods `ties` and `slerp`" in card.text
+    assert card.data.tags == ["merge", "weightlens", "ties", "slerp"]
+
+
 def test_the_picture_is_there_and_small(folder: Path) -> None:
     text = write_card(folder).read_text()
     picture = folder / "overlap.png"
@@ -160,6 +175,23 @@ def test_results_of_another_model_are_refused(models: Path, folder: Path, tmp_pa
     with pytest.raises(InputError, match="holds neither"):
         write_card(folder, results=[tmp_path / "overlap.json"])
     assert not (folder / "README.md").exists()
+
+
+def test_results_of_an_adapter_are_those_on_its_own_base(
+    models: Path, adapter: Path, tmp_path: Path
+) -> None:
+    found = evaluation(models, adapter)
+    *others, own = found.models
+    for base, known in ((content_hash(models / "base"), True), ("0" * 32, False)):
+        on_base = own.model_copy(update={"hash": f"{base}+{own.hash}"})
+        file = saved(
+            found.model_copy(update={"models": [*others, on_base]}), tmp_path / f"{known}.json"
+        )
+        if known:
+            assert "| **this model** |" in draft_card(adapter, results=[file]).text
+        else:
+            with pytest.raises(InputError, match="other weights"):
+                draft_card(adapter, results=[file])
 
 
 def test_results_without_hashes_belong_to_the_folder_that_they_name(
@@ -224,6 +256,27 @@ def test_the_code_for_transformers_runs(
     block = block.replace("org/name", str(out)).replace("path/to/base", str(models / "base"))
     exec(compile(block.replace("256", "4"), "card", "exec"), {})
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("kind", ["strip", "adapter"])
+@pytest.mark.parametrize("repo", [None, "org/name"])
+def test_whatever_the_title_the_code_is_code(
+    kind: str, repo: str | None, request: pytest.FixtureRequest
+) -> None:
+    out: Path = request.getfixturevalue(kind)
+    text = draft_card(out, title='my "best" model, \\n of 😀', repo=repo).text
+    blocks = [part.split("\n```")[0] for part in text.split("```python\n")[1:]]
+    held = [
+        node.value
+        for block in blocks
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Constant)
+    ]
+    place = repo or "OWNER/my-best-model-n-of"
+    assert held.count(place) == 2
+    assert held.count('my "best" model, \\n of 😀') == (1 if kind == "adapter" else 0)
+    commands = text.split("```bash\n")[1].split("\n```")[0]
+    assert shlex.split(commands)[:3] == ["hf", "download", place]
 
 
 def test_folders_without_a_finished_record_have_no_card(tmp_path: Path) -> None:

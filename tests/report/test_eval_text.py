@@ -6,7 +6,7 @@ import re
 
 from evaluated import REFUSALS, pair, report, result
 
-from weightlens.report.eval_csv import pairs_csv, scores_csv
+from weightlens.report.eval_csv import scores_csv
 from weightlens.report.eval_markdown import escaped, eval_markdown
 
 BASE, TUNED = "models/base", "models/tuned"
@@ -53,17 +53,25 @@ def test_every_field_of_a_score_is_in_the_csv() -> None:
     assert fields | {"model", "hash", "ci95.low", "ci95.high"} == set(line)
 
 
-def test_pairs_are_lines_of_their_own_and_sentences_survive() -> None:
+def test_a_difference_stands_beside_the_score_of_the_model_that_was_compared() -> None:
     said = 'a "loss", 4.0 points;\nnot more'
-    found = rows(pairs_csv(report({}, [pair(BASE, TUNED, "gsm8k", sentence=said)])))
-    assert found[0]["sentence"] == said
-    assert (found[0]["difference"], found[0]["ci95.high"], found[0]["p_adjusted"]) == (
-        "-0.04", "0.01", "",
-    )  # fmt: skip
-
-
-def test_no_pairs_are_a_header() -> None:
-    assert pairs_csv(report({})).startswith("a,b,task,group,difference,ci95.low,ci95.high,p,")
+    tasks = [
+        result("gsm8k"),
+        result("gsm8k", metric="judged"),
+        result("xstest", group="safe", metric=REFUSALS, higher_is_better=False),
+    ]
+    pairs = [
+        pair(BASE, TUNED, "gsm8k", sentence=said),
+        pair(BASE, TUNED, "xstest", group="safe", difference=0.5, p_adjusted=0.01),
+    ]
+    found = rows(scores_csv(report({BASE: tasks, TUNED: tasks}, pairs)))
+    columns = ("against", "difference", "difference.ci95.high", "difference.p_adjusted")
+    nothing = ("", "", "", "")
+    assert [tuple(row[column] for column in columns) for row in found] == [
+        nothing, nothing, nothing,
+        (BASE, "-0.04", "0.01", ""), nothing, (BASE, "0.5", "0.01", "0.01"),
+    ]  # fmt: skip
+    assert found[3]["difference.sentence"] == said
 
 
 def test_markdown_has_a_row_a_model_with_intervals() -> None:

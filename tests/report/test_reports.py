@@ -18,12 +18,15 @@ from typer.testing import CliRunner
 
 from weightlens.errors import InputError
 from weightlens.experiment.tiny.shipped import SHIPPED
+from weightlens.report.joined import joined
 from weightlens.report.report_figure import write_report_figure
 from weightlens.report.report_markdown import report_markdown
 from weightlens.report.report_page import write_report_page
 from weightlens.report.run_pair import compare_runs
 from weightlens.report.runs import read_runs
 from weightlens.report.subject import Subject, subject_of
+from weightlens.survey.result import OverlapReport
+from weightlens.survey.summary import summarise
 from weightlens_cli.main import app
 
 runner = CliRunner()
@@ -196,3 +199,42 @@ def test_an_extracted_adapter_has_its_share_of_the_delta_in_a_report(tmp_path: P
     assert re.search(r"#### Adapter out of .*\n\n[\d.]+ % of ‖Δ‖² kept", report_markdown(subject))
     write_report_page(subject, tmp_path / "a.html")
     assert "<h2>Extracted adapter</h2>" in own_part(tmp_path / "a.html")
+
+
+def overlaps_of(folder: Path, **modules: str) -> Subject:
+    """Reports by the names of their files, each of the tuned model on the modules that end so."""
+    for name, end in modules.items():
+        write_overlap(folder / f"{name}.json", TUNED)
+        report = OverlapReport.from_file(folder / f"{name}.json")
+        (model,) = report.models
+        kept = [m for m in model.matrices if m.module.endswith(end)]
+        cut = model.model_copy(update={"matrices": kept, "summary": summarise(kept)})
+        report = report.model_copy(update={"models": [cut]})
+        (folder / f"{name}.json").write_text(report.to_json())
+    return subject_of(read_runs([folder / f"{name}.json" for name in modules]))
+
+
+def test_overlaps_of_one_model_on_other_matrices_are_both_shown(tmp_path: Path) -> None:
+    (tmp_path / "mlp").mkdir()
+    subject = overlaps_of(tmp_path / "mlp", up="up_proj", down="down_proj")
+    write_report_page(subject, tmp_path / "r.html")
+    own = own_part(tmp_path / "r.html")
+    titles = re.findall(r"<h2>(.*?)</h2>", own)
+    assert titles[:2] == ["Overlap with the base: mlp/up", "Overlap with the base: mlp/down"]
+    text = (tmp_path / "r.html").read_text()
+    assert "layers.3.mlp.up_proj.weight" in text
+    assert "layers.3.mlp.down_proj.weight" in text
+    markdown = report_markdown(subject)
+    for name in ("up", "down"):
+        assert f"#### Overlap with models/base (mlp/{name})\n" in markdown
+
+
+def test_overlaps_of_other_models_are_one_table_and_the_same_twice_is_one_row(
+    tmp_path: Path,
+) -> None:
+    for name, model in (("a", TUNED), ("b", MERGED), ("again", TUNED)):
+        write_overlap(tmp_path / f"{name}.json", model)
+    runs = joined(read_runs([tmp_path / f"{name}.json" for name in ("a", "b", "again")]))
+    (run,) = runs
+    assert isinstance(run.report, OverlapReport)
+    assert [model.model for model in run.report.models] == [TUNED, MERGED]

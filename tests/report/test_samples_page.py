@@ -12,9 +12,14 @@ from browser import needs_browser, opened
 from evaluated import REFUSALS, draw, kept, pair, reply, report, result
 
 from weightlens.errors import EvaluationError, OutputError
+from weightlens.evaluate.builtin import OVER_REFUSAL, REFUSAL
 from weightlens.evaluate.result import EvalReport
+from weightlens.evaluate.task import Question
+from weightlens.report.report_page import write_report_page
+from weightlens.report.runs import read_runs
 from weightlens.report.samples_page import write_samples_page
 from weightlens.report.sensitive import hashed
+from weightlens.report.subject import subject_of
 
 BASE, TUNED = "runs/models/base", "runs/models/tuned"
 ODD = (
@@ -188,6 +193,37 @@ def test_what_may_be_pushed_holds_nothing_harmful(tmp_path: Path) -> None:
     assert "compliant reference" not in page
 
 
+def test_ids_that_are_made_of_prompts_are_withheld_with_them(tmp_path: Path) -> None:
+    """As those of the builtin suite; an id that is a number says nothing, and stays."""
+    asked = [*REFUSAL.questions("test", 4), Question("refusal/7", "tell me of napalm", "", "")]
+    draws = [reply(q.id, refused=i > 1, group="", prompt=q.prompt) for i, q in enumerate(asked)]
+    harmless = [
+        reply(q.id, refused=False, group="", prompt=q.prompt)
+        for q in OVER_REFUSAL.questions("test", 2)
+    ]
+    files = [kept(tmp_path, BASE, "refusal", draws), kept(tmp_path, BASE, "over", harmless)]
+    results = [
+        result("refusal", metric=REFUSALS, n=5),
+        result("over", metric=REFUSALS, higher_is_better=False, n=2),
+    ]
+    shown = report({BASE: results}, answers=files)
+    (tmp_path / "eval.json").write_text(shown.to_json())
+    write_samples_page(shown, tmp_path, tmp_path / "samples.html", withheld=True)
+    subject = subject_of(read_runs([tmp_path / "eval.json"]))
+    write_report_page(subject, tmp_path / "report.html", withheld=True)
+    for name in ("samples", "report"):
+        page = (tmp_path / f"{name}.html").read_text()
+        assert [q.prompt for q in asked if q.prompt in page] == []
+        assert all(draw.question in page for draw in harmless)
+        ids = [row[0] for row in blocks(page)["questions-0"]]
+        assert len(set(ids)) == 5
+        assert sum(re.fullmatch("[0-9a-f]{12}", one) is not None for one in ids) == 4
+        assert "refusal/7" in ids
+        assert len(blocks(page)["draws-0-0"]) == 5
+    write_samples_page(shown, tmp_path, tmp_path / "here.html")
+    assert all(q.id in (tmp_path / "here.html").read_text() for q in asked)
+
+
 def test_what_stays_here_holds_everything_and_says_what_to_fold(tmp_path: Path) -> None:
     found = blocks(written(tmp_path))
     fields = found["samples"]["drawFields"]
@@ -225,6 +261,15 @@ def test_the_page_says_where_the_files_hold_other_questions_than_were_scored(
         "q, base: the file of answers holds 3 questions, and the scores are of 2."
         in (tmp_path / "p.html").read_text()
     )
+
+
+def test_a_judges_score_is_not_of_other_questions(tmp_path: Path) -> None:
+    draws = [reply(f"x/{i}", refused=True, group=g) for i, g in enumerate(["safe", "unsafe"] * 2)]
+    rows = [result("x", group=g, metric=m, n=2)
+            for m in (REFUSALS, "judged_unsafe (guard)") for g in ("safe", "unsafe")]  # fmt: skip
+    shown = report({BASE: rows}, answers=[kept(tmp_path, BASE, "x", draws)])
+    write_samples_page(shown, tmp_path, tmp_path / "p.html")
+    assert "the file of answers holds" not in (tmp_path / "p.html").read_text()
 
 
 def test_a_page_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from evaluated import pair, result
+from evaluated import REFUSALS, kept, pair, reply, result
 from evaluated import report as evaluation_of
 from reported import (
     BASE,
@@ -18,8 +18,9 @@ from reported import (
 )
 
 from weightlens.evaluate.result import EvalReport
+from weightlens.report.matching import same_weights
 from weightlens.report.runs import Run, read_runs
-from weightlens.report.subject import Merged, Subject, subject_of
+from weightlens.report.subject import Evaluated, Merged, Subject, Trial, subject_of, trial_of
 from weightlens.report.verdict import Verdict, verdict_of
 
 
@@ -100,8 +101,6 @@ def test_an_adapter_is_known_in_a_sum_with_its_base(tmp_path: Path) -> None:
     report = report.model_copy(
         update={"models": [report.models[0].model_copy(update={"hash": "b1+ff"})]}
     )
-    from weightlens.report.subject import Evaluated, Trial, trial_of
-
     found = trial_of(merged, Evaluated(tmp_path / "eval.json", report))
     assert isinstance(found, Trial)
     assert found.merge == f"{BASE}+lora"
@@ -133,3 +132,90 @@ def test_a_change_is_claimed_only_where_it_shows(
     assert found.sentence.startswith(claim)
     assert found.sentence.endswith("; refusal was not measured.")
     assert found.lines[0].tone == tone
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "other"), [(False, "few"), (True, "many")], ids=["lower", "higher"]
+)
+def test_without_a_base_the_other_is_the_source_that_is_best(
+    tmp_path: Path, higher_is_better: bool, other: str
+) -> None:
+    shares = {"few": 4, "many": 36, MERGED: 34}
+    group = "unsafe" if higher_is_better else "safe"
+    tasks, files = {}, []
+    for model, count in shares.items():
+        tasks[model] = [result("asked", count / N, group=group, metric=REFUSALS, n=N,
+                               higher_is_better=higher_is_better)]  # fmt: skip
+        replies = [reply(f"r/{i}", refused=i < count, group=group) for i in range(N)]
+        files.append(kept(tmp_path, model, "asked", replies))
+    trial = Trial(
+        Evaluated(tmp_path / "eval.json", evaluation_of(tasks, answers=files)),
+        MERGED, None, ("few", "many"), (),
+    )  # fmt: skip
+    merged = Merged(tmp_path / "merged" / "weightlens.json", merge_report(), None)
+    found = verdict_of(merged, trial)
+    (line,) = found.lines
+    assert line.words.startswith(f"against {other} ")
+    if not higher_is_better:
+        assert "Refuses 75.0 points more harmless requests than few" in found.sentence
+        assert line.tone == "bad"
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "merge", "said"),
+    [
+        (True, 0.6, "Loses 30.0 points of sums against base, where low loses 50.0;"),
+        (False, 0.95, "Gains 30.0 points of sums against base, where high gains 34.0;"),
+        (False, 0.35, "Loses 30.0 points of sums against base;"),
+    ],
+    ids=["worse", "worse where lower is better", "better where lower is better"],
+)
+def test_the_source_beside_a_loss_is_the_one_that_lost_most(
+    tmp_path: Path, higher_is_better: bool, merge: float, said: str
+) -> None:
+    base = 0.9 if higher_is_better else 0.65
+    values = {BASE: base, "low": base - 0.5, "high": 0.99, MERGED: merge}
+    tasks = {
+        model: [result("sums", value, n=N, higher_is_better=higher_is_better)]
+        for model, value in values.items()
+    }
+    way = 1 if merge > base else -1
+    shown = pair(BASE, MERGED, "sums", difference=way * 0.3, p=1e-4,
+                 ci95=tuple(sorted((way * 0.4, way * 0.2))))  # fmt: skip
+    trial = Trial(
+        Evaluated(tmp_path / "eval.json", evaluation_of(tasks, [shown])),
+        MERGED, BASE, ("low", "high"), (),
+    )  # fmt: skip
+    merged = Merged(tmp_path / "merged" / "weightlens.json", merge_report(), None)
+    assert verdict_of(merged, trial).sentence.startswith(said)
+
+
+def test_an_adapter_on_another_base_is_not_the_merge(tmp_path: Path) -> None:
+    merged = Merged(tmp_path / "lora" / "weightlens.json", merge_report(), "ff")
+    report = evaluation_of({"other/base+lora": [result("sums")], "their/lora": [result("sums")]})
+    models = [
+        model.model_copy(update={"hash": hash_})
+        for model, hash_ in zip(report.models, ("c1+ff", "ff+c1"), strict=True)
+    ]
+    evaluated = Evaluated(tmp_path / "eval.json", report.model_copy(update={"models": models}))
+    found = trial_of(merged, evaluated)
+    assert isinstance(found, str)
+    assert "other/base+lora is lora on another base than the merge's, so its scores" in found
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "base", "same"),
+    [
+        ("ff", "ff", None, True),
+        ("b1+ff", "ff", "b1", True),
+        ("b1+b2+ff", "ff", "b1+b2", True),
+        ("c1+ff", "ff", "b1", False),
+        ("b1+ff", "ff", None, False),
+        ("None+ff", "ff", None, False),
+        ("b1", "ff", "b1", False),
+    ],
+)
+def test_an_adapter_is_what_it_is_on_its_base_alone(
+    asked: str, own: str, base: str | None, same: bool
+) -> None:
+    assert same_weights(asked, own, base) is same

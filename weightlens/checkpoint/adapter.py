@@ -7,6 +7,7 @@ arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732). Names in the file begin
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,12 +19,17 @@ from weightlens.checkpoint.lora_settings import read_settings
 from weightlens.checkpoint.names import TIED, tied_to
 from weightlens.checkpoint.pickled import PickledWeights, read_pickle
 from weightlens.checkpoint.read import FolderWeights
-from weightlens.checkpoint.weight_files import ADAPTER_FILE, PICKLED_ADAPTER, is_pickled_adapter
+from weightlens.checkpoint.weight_files import (
+    ADAPTER_CONFIG,
+    ADAPTER_FILE,
+    PICKLED_ADAPTER,
+    is_pickled_adapter,
+)
 from weightlens.checkpoint.weights import Weights
 from weightlens.delta import Factored
 from weightlens.errors import AdapterMismatch, CheckpointError, UnsupportedTensor
 
-CONFIG_FILE = "adapter_config.json"
+CONFIG_FILE = ADAPTER_CONFIG
 WEIGHTS_FILE = ADAPTER_FILE
 
 _BLOCK = 1 << 22
@@ -48,7 +54,8 @@ class Adapter:
     def __init__(self, folder: Path, weights: Weights | None = None) -> None:
         """weights: those of the factors, unless they are the folder's own.
 
-        Raises CheckpointError for a damaged folder, UnsupportedTensor for what is not LoRA."""
+        Raises CheckpointError for a damaged folder, UnsupportedTensor for what is not LoRA,
+        AdapterMismatch for factors that do not fit each other."""
         self.folder = folder
         self.settings = read_settings(folder / CONFIG_FILE)
         self._weights = _open_factors(folder) if weights is None else weights
@@ -57,15 +64,10 @@ class Adapter:
         self.replaced: dict[str, str] = {}
         for stored in self._weights.infos:
             self._sort_in(stored)
-        for module, sides in self._factors.items():
-            if module in self._magnitudes and "lora_embedding_" in next(iter(sides.values())):
-                raise UnsupportedTensor(
-                    f"{folder}: DoRA on embeddings ({module}) is not understood"
-                )
-            if set(sides) != {"A", "B"}:
-                raise CheckpointError(
-                    f"{folder}: {module} has lora_{min(sides)} but not its partner"
-                )
+        for name, sides in self._factors.items():
+            self._check_pair(name, sides)
+        if alone := self._magnitudes.keys() - self._factors.keys():
+            raise CheckpointError(f"{folder}: {min(alone)} has a magnitude but no factors")
 
     def _sort_in(self, stored: str) -> None:
         # PEFT says base_layer where it saves the weight below an adapter as well
@@ -81,6 +83,27 @@ class Adapter:
         else:
             self.replaced[name.replace(".modules_to_save.", ".")] = stored
 
+    def _check_pair(self, name: str, sides: Mapping[str, str]) -> None:
+        """Whether there are two factors, and B A and the magnitudes can be computed."""
+        if set(sides) != {"A", "B"}:
+            raise CheckpointError(
+                f"{self.folder}: {name} has lora_{min(sides)} but not its partner"
+            )
+        infos, magnitude = self._weights.infos, self._magnitudes.get(name)
+        if magnitude is not None and self.is_embedding(name):
+            raise UnsupportedTensor(f"{self.folder}: DoRA on embeddings ({name}) is not understood")
+        a, b = (infos[sides[side]].shape for side in "AB")
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1] or 0 in (*a, *b):
+            raise AdapterMismatch(
+                f"{self.folder}: factors of {name} do not fit each other: A is {_times(a)}, "
+                f"B is {_times(b)}; they are r x inputs and outputs x r"
+            )
+        if magnitude is not None and infos[magnitude].entries != b[0]:
+            raise AdapterMismatch(
+                f"{self.folder}: {name} has {b[0]} outputs but {infos[magnitude].entries} "
+                "magnitudes"
+            )
+
     @property
     def names(self) -> list[str]:
         """Names of the base tensors that the adapter changes by factors."""
@@ -90,11 +113,6 @@ class Adapter:
         """The delta of one base tensor, oriented like it. Raises KeyError for an unknown name."""
         sides = self._factors[name]
         a, b = self._weights.read(sides["A"]), self._weights.read(sides["B"])
-        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
-            raise CheckpointError(
-                f"{self.folder}: factors of {name} do not fit each other: "
-                f"A {list(a.shape)}, B {list(b.shape)}"
-            )
         module = name.removesuffix(".weight")
         scale = self.settings.scale(module, a.shape[0])
         if self._is_turned(name):

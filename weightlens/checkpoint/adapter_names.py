@@ -1,15 +1,10 @@
 """What PEFT calls the parts of an adapter, and what it has no place for: from names alone."""
 
-import re
 from collections.abc import Collection
 from itertools import pairwise
 
+from weightlens.checkpoint.names import role_of
 from weightlens.errors import UnsupportedTensor
-
-_EMBEDDING = re.compile(
-    r"(?:^|\.)(embed_tokens|embed_in|embed_positions|tok_embeddings|wte|wpe|shared|word_embeddings"
-    r"|position_embeddings|token_type_embeddings|embeddings?|relative_attention_bias)\.weight$"
-)
 
 
 def is_embedding(name: str) -> bool:
@@ -17,7 +12,7 @@ def is_embedding(name: str) -> bool:
 
     The output layer (`lm_head`) is none: it is a linear layer.
     """
-    return _EMBEDDING.search(name) is not None
+    return role_of(name) in ("tokens", "table") and name.endswith(".weight")
 
 
 def module_of(name: str) -> str:

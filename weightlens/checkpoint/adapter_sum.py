@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightlens.checkpoint.adapter import Adapter
-from weightlens.checkpoint.weights import Weights
+from weightlens.checkpoint.weights import Weights, all_finite
 from weightlens.delta import Delta, Factored, added
-from weightlens.errors import UnsupportedTensor
+from weightlens.errors import NonFiniteTensor, UnsupportedTensor
 
 
 class AdapterSum:
@@ -59,13 +59,18 @@ class AdapterSum:
         """The delta of one base tensor, oriented like it, of the summed rank of the parts.
 
         None where no part has factors for it, and where they cancel to within rounding, as those of
-        an adapter and its opposite do.
+        an adapter and its opposite do. Raises NonFiniteTensor where the sum leaves float32.
         """
         deltas: list[Delta] = [part.factored(name) for part in self.factoring(name)]
         if not deltas:
             return None
         total = reduce(added, deltas)
         assert isinstance(total, Factored)  # as all of them are
+        if not all_finite(total.b):
+            raise NonFiniteTensor(
+                f"{name}: the factors of {' and '.join(str(p.folder) for p in self.parts)} times "
+                "their alphas are beyond float32"
+            )
         return None if total.cancels() else total
 
     def is_dora(self, name: str) -> bool:

@@ -2,7 +2,8 @@
 
 The pieces of a safetensors file are its header and its tensors, in the order in which they lie in
 it; any other file is one piece. A folder's hash is over those of its pieces, so that it does not
-matter which of them were read for something else before.
+matter which of them were read for something else before. An adapter's is over its settings too:
+without them its factors are no deltas.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,10 @@ from types import MappingProxyType
 
 import xxhash
 
+from weightlens.checkpoint.adapter_digest import settings_bytes
 from weightlens.checkpoint.header import read_header
-from weightlens.checkpoint.weight_files import hashed_files
-from weightlens.errors import CheckpointError
+from weightlens.checkpoint.weight_files import ADAPTER_CONFIG, hashed_files
+from weightlens.errors import InputError
 
 _CHUNK = 1 << 18
 """Bytes that fit the cache of one processor core."""
@@ -78,7 +80,8 @@ NOTHING_READ: Mapping[Piece, bytes] = MappingProxyType({})
 
 def content_hash(folder: Path, known: Mapping[Piece, bytes] = NOTHING_READ) -> str:
     """xxh3-128 over the names and the pieces' xxh3-128 of a folder's safetensors files, or of its
-    pickles where the weights are read from those, in order of their names.
+    pickles where the weights are read from those, in order of their names; of an adapter also over
+    what its configuration says of its deltas.
 
     known: of pieces that need not be read again.
     """
@@ -87,13 +90,17 @@ def content_hash(folder: Path, known: Mapping[Piece, bytes] = NOTHING_READ) -> s
         digest.update(file.name.encode())
         for piece in _pieces(file):
             digest.update(known.get(piece) or piece_digest(piece))
+    settings = settings_bytes(folder)
+    if settings is not None:
+        digest.update(ADAPTER_CONFIG.encode())
+        digest.update(xxhash.xxh3_128_digest(settings))
     return digest.hexdigest()
 
 
 def _pieces(file: Path) -> list[Piece]:
     try:
         places = [entry.offset for entry in read_header(file).values()]
-    except CheckpointError:  # a pickle, or none of the files that are read
+    except InputError:  # a pickle, or none of the files that are read
         places = []
     ends = [*sorted({0, *places}), file.stat().st_size]
     return [Piece(file, start, end - start) for start, end in pairwise(ends) if end > start]

@@ -17,6 +17,16 @@ _CHANGES_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 """Initialisations under which PEFT changes the base itself when it loads the adapter."""
 
 
+_SMALLEST, _LARGEST = 1.5e-45, 3.4e38
+"""About the range of float32, the type that deltas are added in."""
+
+_NO_FIXED_DELTA = {
+    "alora_invocation_tokens": "it acts from some tokens of a prompt on, and no merge can do so",
+    "layer_replication": "its layers are copies of the base's, which the base does not have",
+}
+"""Settings under which PEFT makes more of the factors than a delta of the base, and why."""
+
+
 @dataclass(frozen=True)
 class LoraSettings:
     """How the factors of an adapter become deltas.
@@ -35,8 +45,7 @@ class LoraSettings:
         """The factor before B @ A of a module whose factors have `rank` columns."""
         alpha = self.alpha
         for pattern, value in self.alpha_pattern.items():
-            # a pattern is the module's name or the end of it, as PEFT matches them
-            if re.match(rf"(.*\.)?({pattern})$", module):
+            if _matcher(pattern).match(module):
                 alpha = value
                 break
         return alpha / math.sqrt(rank) if self.rslora else alpha / rank
@@ -51,18 +60,33 @@ def read_settings(file: Path) -> LoraSettings:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         _check_plain_lora(file, config)
-        patterns = {k: float(v) for k, v in (config.get("alpha_pattern") or {}).items()}
+        patterns = {k: _alpha(v) for k, v in (config.get("alpha_pattern") or {}).items()}
         for pattern in patterns:
-            re.compile(pattern)
+            _matcher(pattern)
+        base = config.get("base_model_name_or_path")
         return LoraSettings(
-            alpha=float(config["lora_alpha"]),
+            alpha=_alpha(config["lora_alpha"]),
             alpha_pattern=patterns,
             rslora=bool(config.get("use_rslora")),
             transposed=bool(config.get("fan_in_fan_out")),
-            base=config.get("base_model_name_or_path"),
+            base=None if base is None else str(base),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, re.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
+            RecursionError, re.error) as error:  # fmt: skip
         raise CheckpointError(f"{file}: not an adapter configuration ({error!r})") from error
+
+
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """A pattern is a module's name or the end of it, as PEFT matches them."""
+    return re.compile(rf"(.*\.)?({pattern})$")
+
+
+def _alpha(value: Any) -> float:
+    """A number that float32 holds. Raises ValueError, TypeError, OverflowError."""
+    alpha = float(value)
+    if alpha != 0 and not _SMALLEST < abs(alpha) < _LARGEST:  # nor is NaN in between
+        raise ValueError(f"{alpha} as an alpha, which float32 does not hold")
+    return alpha
 
 
 def _check_plain_lora(file: Path, config: Mapping[str, Any]) -> None:
@@ -75,3 +99,6 @@ def _check_plain_lora(file: Path, config: Mapping[str, Any]) -> None:
             f"{file}: a {start} adapter; its delta is not B A alone: merge it into its base with "
             "PEFT and give the result as a full model"
         )
+    for key, reason in _NO_FIXED_DELTA.items():
+        if config.get(key) is not None:
+            raise UnsupportedTensor(f"{file}: sets {key}: {reason}")

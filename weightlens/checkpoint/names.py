@@ -1,9 +1,9 @@
-"""What a tensor's name says: layer, module, expert."""
+"""What a tensor's name says: layer, module, expert, role."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from weightlens.checkpoint.config import text_config
 
@@ -15,12 +15,6 @@ _LAYER = re.compile(
 _ONLY_STACK = {None, "model", "transformer", "gpt_neox", "model.decoder", "model.language_model"}
 """Prefixes of the language model's own layers; any other (a vision tower's) stays in the module."""
 _EXPERT = re.compile(r"\bexperts\.(\d+)\.")
-_WORDS = re.compile(
-    r"^(?:.+\.)?(?:embed_tokens|embed_in|embed_out|lm_head|wte|shared|word_embeddings"
-    r"|tok_embeddings|embeddings?|output_layer|predictions|(?:lm_head|predictions)\.decoder)"
-    r"\.(?:weight|bias)$|^output\.weight$"
-)
-"""Tables of tokens and what comes out for each; not those of positions and token types."""
 _COMPUTED = re.compile(
     r"(?:^|\.)(?:rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)$"
 )
@@ -28,7 +22,37 @@ _COMPUTED = re.compile(
 _MASK = re.compile(r"(?:^|\.)(?:h|layers)\.\d+\.(?:attn|attention|attn\.attention)\.bias$")
 """What GPT-2, GPT-Neo and GPT-NeoX call the triangle that hides later tokens: 1 x 1 x n x n."""
 
-_HEAD = re.compile(r"(?:^|\.)(lm_head|embed_out|output|output_layer)\.weight$")
+Role = Literal["tokens", "table", "output", "beside"]
+"""What a tensor is to the vocabulary, not to a layer.
+
+tokens: the input's table, a row for each token. table: one of positions, token types and the like.
+output: what scores each token. beside: else in the module of one of these, as `lm_head.dense`.
+"""
+
+
+def _ends(*modules: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|\.)(?:{'|'.join(modules)})$")
+
+
+_ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = (
+    ("tokens", _ends("embed_tokens", "embed_in", "tok_embeddings", "tokens_embed", "wte",
+                     "word_embeddings?", "token_embeddings?")),
+    ("table", _ends("wpe", "positions_embed", "embed_positions", "pos_embed", "embed_timestep",
+                    r"\w*position(?:al)?_embeddings?", r"\w*type_embeddings?", "rel_embeddings",
+                    "distance_embedding", "relative_attention_bias", "embed_tokens_per_layer")),
+    ("output", _ends(r"(?:generator_)?lm_head(?:\.decoder|\.out_proj)?", r"shared_head\.head")),
+)  # fmt: skip
+"""By the end of the module's name."""
+
+_ROLES_OUTSIDE: tuple[tuple[Role, re.Pattern[str]], ...] = (
+    ("tokens", _ends("shared", "embeddings?")),
+    ("output", _ends("embed_out", "output_layer", "output_projection",
+                     r"predictions(?:\.decoder)?")),
+    ("output", re.compile(r"^(?:(?:language_)?model\.)*output$")),
+)  # fmt: skip
+"""Words that mean something else within a layer."""
+
+_BESIDE = re.compile(r"(?:^|\.)(?:lm_head|embed_tokens|embeddings?)\.")
 
 TIED = {
     "lm_head.weight": (
@@ -108,10 +132,21 @@ def is_computed(name: str, shape: Sequence[int] = ()) -> bool:
     return _COMPUTED.search(name) is not None
 
 
+def role_of(name: str) -> Role | None:
+    """What a weight or bias is to the vocabulary; None for what layers are made of, and for what is
+    not known by its name."""
+    module = re.sub(r"\.(?:weight|bias)$", "", name)
+    outside = _ROLES_OUTSIDE if layered(name) is None else ()
+    for role, pattern in (*_ROLES, *outside):
+        if pattern.search(module):
+            return role
+    return "beside" if _BESIDE.search(name) else None
+
+
 def has_row_for_each_token(name: str) -> bool:
     """Whether the rows of a tensor are the vocabulary's: embeddings of tokens, output layers and
     their biases."""
-    return layered(name) is None and _WORDS.match(name) is not None
+    return role_of(name) in ("tokens", "output") and name.endswith((".weight", ".bias"))
 
 
 def tied_to(name: str, names: Collection[str]) -> str | None:
@@ -129,7 +164,7 @@ def are_tied(config: Mapping[str, Any], names: Collection[str]) -> bool:
 
 def is_head(name: str) -> bool:
     """Whether a tensor is the weight of the output layer."""
-    return _HEAD.search(name) is not None
+    return role_of(name) == "output" and name.endswith(".weight")
 
 
 _CORE = {"gpt2": "transformer.", "bloom": "transformer.", "gpt_neo": "transformer.",

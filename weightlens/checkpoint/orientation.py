@@ -24,7 +24,7 @@ _EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj|fc1\.weight|fc2\.weig
 
 def transposed_names(config: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
     """The tensors of a checkpoint that are stored as inputs x outputs, by its config."""
-    model_type = text_config(config).get("model_type")
+    model_type = str(text_config(config).get("model_type"))
     pattern = _CONV1D if model_type in CONV1D_MODELS else _EXPERTS
     if model_type not in CONV1D_MODELS | EXPERT_MODELS:
         return frozenset()

@@ -27,6 +27,29 @@ def bytes_held(out: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in files)
 
 
+def unfinished(out: Path, plan: str | None, *, fresh: bool = False) -> int:
+    """How many tensors of OUT a run with this plan would find finished; plan: None for a run that
+    goes on from nothing. Raises OutputError for those of another plan, unless `fresh`."""
+    journal = journal_of(partial_of(out.resolve()), plan, fresh=fresh)
+    return 0 if fresh else len(journal.finished)
+
+
+def journal_of(folder: Path, plan: str | None, *, fresh: bool = False) -> Journal:
+    """The journal that a folder holds. Raises OutputError where it has finished tensors of another
+    plan, unless `fresh`."""
+    journal = Journal(folder / JOURNAL)
+    if fresh or not journal.finished or journal.plan == plan:
+        return journal
+    holds = f"{folder}: holds {len(journal.finished)} finished tensors"
+    if plan is None:
+        raise OutputError(f"{holds} of another merge, which was interrupted; run that again, or "
+                          "remove the folder")  # fmt: skip
+    raise OutputError(
+        f"{holds}, but the recipe, the seed, a source, --device or weightlens has changed since; "
+        "--fresh starts anew"
+    )
+
+
 def settle(out: Path) -> None:
     """Clears away what a run has left in OUT that was killed just after OUT had got its name."""
     place = out.resolve()
@@ -47,7 +70,7 @@ def filled(out: Path, *, overwrite: bool, fresh: bool) -> Iterator[Path]:
     """
     partial = PartialFolder(out.resolve())
     try:
-        partial.claim(overwrite=overwrite, fresh=fresh)
+        partial.claim(overwrite=overwrite, plan=None, fresh=fresh)
         partial.clear()
         yield partial.path
         partial.publish()
@@ -68,12 +91,12 @@ class PartialFolder:
         self.out, self.path = out, partial_of(out)
         self._lock = FileLock(self.path / MARKER)
 
-    def claim(self, *, overwrite: bool, fresh: bool = True) -> None:
+    def claim(self, *, overwrite: bool, plan: str | None, fresh: bool) -> Journal:
         """Makes the folder, or takes over one whose run has died, with what is in it but for what
-        that was killed in replacing, which gets its name back.
+        that was killed in replacing, which gets its name back. Returns the journal that is in it.
 
-        fresh: even if a merge that was interrupted has left finished tensors. Raises OutputError
-        where it has, where the folder is another run's, or not ours, and as `check_output` does.
+        Raises OutputError as `unfinished` does, where the folder is another run's, or not ours, and
+        as `check_output` does.
         """
         marker = self._lock.file
         if self.path.exists() and not marker.exists():
@@ -86,21 +109,12 @@ class PartialFolder:
         try:
             self.restore()
             check_output(self.out, overwrite=overwrite)
-            if not fresh:
-                self._check_unfinished()
+            return journal_of(self.path, plan, fresh=fresh)
         except BaseException:
             if [entry.name for entry in self.path.iterdir()] == [MARKER]:
                 self.remove()
             self.release()
             raise
-
-    def _check_unfinished(self) -> None:
-        finished = len(Journal(self.path / JOURNAL).finished)
-        if finished:
-            raise OutputError(
-                f"{self.path}: holds {finished} finished tensors of another merge, which was "
-                "interrupted; run that again, or remove the folder"
-            )
 
     def restore(self) -> None:
         """Puts back what a run was killed in replacing.

@@ -5,12 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.names import place_of
-
-_EMBEDDING = re.compile(
-    r"(?:^|\.)(embed_tokens|embed_in|embed_out|lm_head|wte|wpe|shared|word_embeddings"
-    r"|position_embeddings|token_type_embeddings|embeddings?)(?:\.|$)"
-)
+from weightlens.checkpoint.names import place_of, role_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Selection:
             return None if re.search(self.include, name) else "not included"
         if name.endswith((".bias", "_bias")) or "norm" in place_of(name).module.rsplit(".", 1)[-1]:
             return "norm or bias"
-        return "embedding" if _EMBEDDING.search(name) else None
+        return None if role_of(name) is None else "embedding"
 
     def matrices(self, infos: dict[str, TensorInfo]) -> Iterator[str]:
         """The names to measure, in order."""

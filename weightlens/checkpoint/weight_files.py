@@ -7,6 +7,7 @@ from weightlens.checkpoint import header
 PICKLED_FILE = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
 ADAPTER_FILE = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 PICKLED_ADAPTER = "adapter_model.bin"
 
 
@@ -28,7 +29,8 @@ def has_safetensors(folder: Path) -> bool:
 
 def hashed_files(folder: Path) -> list[Path]:
     """The files that stand for a folder's weights in its hash: its safetensors, or else its pickled
-    weights and factors; by name."""
-    if has_safetensors(folder):
-        return sorted(folder.glob("*.safetensors"))
-    return sorted([*folder.glob("pytorch_model*.bin"), *folder.glob(PICKLED_ADAPTER)])
+    weights and factors; by name. Links that lead nowhere are none."""
+    pickles = ("pytorch_model*.bin", PICKLED_ADAPTER)
+    patterns = ("*.safetensors",) if has_safetensors(folder) else pickles
+    found = [file for pattern in patterns for file in folder.glob(pattern)]
+    return sorted(file for file in found if file.is_file())

@@ -84,7 +84,7 @@ class Weights(ABC):
 
     def checked(self, name: str, stored: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
         """What `read` makes of a tensor as stored: the very tensor where that is float32."""
-        self._check_dtype(name, stored.dtype)
+        self.check_dtype(name, stored.dtype)
         tensor = self._as_read(stored)
         if not all_finite(tensor):
             if all_finite(stored):
@@ -96,7 +96,8 @@ class Weights(ABC):
             raise NonFiniteTensor(f"{self.label}: {name} holds {kind}; a merge would spread it")
         return tensor
 
-    def _check_dtype(self, name: str, dtype: torch.dtype) -> None:
+    def check_dtype(self, name: str, dtype: torch.dtype) -> None:
+        """Raises UnsupportedTensor for a type whose entries are no weights by themselves."""
         if not dtype.is_floating_point:
             raise UnsupportedTensor(
                 f"{self.label}: {name} is {dtype}; only floating-point weights are measured "

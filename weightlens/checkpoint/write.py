@@ -66,23 +66,19 @@ class CheckpointWriter:
         where tensors of another plan are in it.
         """
         try:
-            self._partial.claim(overwrite=self._overwrite)
-            self._begin()
+            self._journal = self._partial.claim(
+                overwrite=self._overwrite, plan=self._plan, fresh=self._fresh
+            )
+            self._begin(self._journal)
         except BaseException as error:
             self._leave(error)
             raise
         return self
 
-    def _begin(self) -> None:
-        self._journal = journal = Journal(self.folder / JOURNAL)
+    def _begin(self, journal: Journal) -> None:
         if journal.plan == self._plan and not self._fresh:
             self._partial.clear(keep=[JOURNAL, *(shard.file for shard in self._files.shards)])
             journal.resume()
-        elif journal.finished and not self._fresh:
-            raise OutputError(
-                f"{self.folder}: holds {len(journal.finished)} finished tensors, but the recipe, "
-                "the seed, a source, --device or weightlens has changed since; --fresh starts anew"
-            )
         else:
             self._partial.clear()
             journal.begin(self._plan)

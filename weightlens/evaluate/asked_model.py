@@ -21,6 +21,7 @@ from weightlens.evaluate.lm_eval_tasks import (
 )
 from weightlens.evaluate.opening import BackendName, open_speaker
 from weightlens.evaluate.plan import Ask, BatchPlan
+from weightlens.evaluate.ranges import Count, check
 from weightlens.evaluate.records import Answers, Identity, digest
 from weightlens.evaluate.result import AnswersFile
 from weightlens.evaluate.scored import Scored
@@ -40,10 +41,13 @@ class Settings:
     """
 
     split: Split = "test"
-    batch_size: int | None = None
+    batch_size: Count | None = None
     loading: Loading = field(default_factory=Loading)
     backend: BackendName = "static"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class AskedModel:
@@ -68,7 +72,7 @@ class AskedModel:
         with Answers(self._out, stem, identity) as answers:
             if not answers.has(asked.wanted):
                 self._loaded().ask(asked, answers, progress)
-            self._keep(answers, asked.task.name)
+            self._keep(answers, asked.task.name, asked)
             return drawn(asked, answers)
 
     def scored_by_lm_eval(
@@ -121,9 +125,18 @@ class AskedModel:
             "backend": self._settings.backend,
         }
 
-    def _keep(self, answers: Answers, task: str) -> None:
-        if answers.file is not None:
-            self.files.append(AnswersFile(model=self.at.label, task=task, file=answers.file.name))
+    def _keep(self, answers: Answers, task: str, asked: Asked | None = None) -> None:
+        """asked: None where the answers are of nothing else."""
+        if answers.file is None:
+            return
+        entry = AnswersFile(
+            model=self.at.label,
+            task=task,
+            file=answers.file.name,
+            questions=None if asked is None else _listed(asked, self._settings.split),
+            draws=None if asked is None else asked.draws,
+        )
+        self.files.append(entry)
 
     def _chat(self) -> Chat:
         at = self.at
@@ -153,6 +166,14 @@ def asked_of(chosen: Chosen, settings: Settings) -> Asked:
     """What is wanted of a task. Raises EvaluationError for a split that it lacks."""
     questions = chosen.questions(settings.split)
     return Asked(chosen.task, questions, chosen.task.draws, settings.seed)
+
+
+def _listed(asked: Asked, split: Split) -> tuple[str, ...] | None:
+    """The ids of the questions; None where the task has no more, so that no run can ask others."""
+    one_more = asked.task.questions(split, len(asked.questions) + 1)
+    if len(one_more) == len(asked.questions):
+        return None
+    return tuple(question.id for question in asked.questions)
 
 
 def drawn(asked: Asked, answers: Answers) -> Scored:

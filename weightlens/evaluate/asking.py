@@ -119,7 +119,8 @@ class Said:
 
 
 def draw_of(task: Task, question: Question, ask: Ask, said: Said, seed: int | None) -> Draw:
-    """The record of an answer, scored. Of a private task it holds hashes in the place of texts."""
+    """The record of an answer, scored. Of a private task it holds hashes in the place of texts, and
+    of an outcome its kind alone: the rest may quote a test."""
     verdict = task.score(question, said.answer)
     cut = said.reply.finish == "length"
     kept = _hashed if task.private else str
@@ -133,7 +134,7 @@ def draw_of(task: Task, question: Question, ask: Ask, said: Said, seed: int | No
         answer=kept(said.answer),
         reference=kept(question.reference),
         extracted=None if verdict.extracted is None else kept(verdict.extracted),
-        outcome=verdict.outcome,
+        outcome=verdict.outcome.partition(":")[0] if task.private else verdict.outcome,
         verdict=verdict.value,
         finish=said.reply.finish,
         tokens=len(said.reply.tokens),

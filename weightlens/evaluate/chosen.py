@@ -8,6 +8,7 @@ from weightlens.errors import EvaluationError
 from weightlens.evaluate import catalogue
 from weightlens.evaluate.data import Sources
 from weightlens.evaluate.lm_eval_tasks import PREFIX
+from weightlens.evaluate.ranges import Count, Temperature, TopP, check
 from weightlens.evaluate.suites import SuiteEntry
 from weightlens.evaluate.task import Question, Split, Task
 
@@ -19,13 +20,19 @@ CodeRuns = Literal["never", "sandboxed", "unsafe"]
 
 @dataclass(frozen=True)
 class Changes:
-    """What a run changes of the tasks as they are written; None for what it leaves."""
+    """What a run changes of the tasks as they are written; None for what it leaves.
 
-    limit: int | None = None
-    draws: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_new_tokens: int | None = None
+    Raises EvaluationError for numbers that make no sense.
+    """
+
+    limit: Count | None = None
+    draws: Count | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    max_new_tokens: Count | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def applied_to(self, task: Task) -> Task:
         """Raises EvaluationError for several draws of greedy answers: they are one."""
@@ -34,14 +41,8 @@ class Changes:
             for name in ("temperature", "top_p", "max_new_tokens")
             if (value := getattr(self, name)) is not None
         }
-        draws = task.draws if self.draws is None else self.draws
-        changed = replace(task, sampling=replace(task.sampling, **wanted), draws=draws)
-        if changed.draws > 1 and changed.sampling.temperature == 0:
-            raise EvaluationError(
-                f"{task.name}: {changed.draws} draws at temperature 0 are one; give a temperature "
-                "(--temperature 0.6)"
-            )
-        return changed
+        sampling = replace(task.sampling, **wanted)
+        return replace(task, sampling=sampling, draws=self.draws or task.draws)
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,11 @@ class Chosen:
     """A task, and how many of its questions at most. notes: what a reader should know of it."""
 
     task: Task
-    limit: int | None = None
+    limit: Count | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def questions(self, split: Split) -> list[Question]:
         """Those to be asked. Raises EvaluationError for a split that the task lacks."""
@@ -127,7 +131,7 @@ class _Code:
 def _chosen(entry: SuiteEntry, wanted: Wanted, code: _Code) -> Chosen:
     loaded = catalogue.load(entry.task, Sources(wanted.data), run_code=code.scorers)
     task = wanted.changes.applied_to(entry.applied_to(loaded.task))
-    limit = entry.limit if wanted.changes.limit is None else wanted.changes.limit
+    limit = wanted.changes.limit or entry.limit
     data = "+".join(h for h in (loaded.data_hash, loaded.file_hash) if h)
     lower = loaded.lower_is_better
     parts = {q.group for q in task.questions("test", None)} if lower else set()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from weightlens.errors import EvaluationError, OutputError
 from weightlens.evaluate.chat import Chat, Loading, load_chat, placed_on
@@ -25,6 +26,7 @@ from weightlens.evaluate.task import Task
 from weightlens.hub import Resolved
 from weightlens.record import write_whole
 
+Result = TypeVar("Result")
 Progress = Callable[[str, str, int, int], None]
 """Told the model, "drift", the traces that are done and their total."""
 
@@ -85,7 +87,8 @@ def drifts(
     for other in others:
         kept = _Kept(out, _identity(first, other, traces, loading))
         if (finished := kept.finished()) is not None:
-            found.append(finished)
+            names = {"base": first.at.label, "model": other.at.label}  # may have changed since
+            found.append(finished.model_copy(update=names))
             continue
         base = base or _loaded(first, loading)
         probe = prepare(base, _loaded(other, loading), traces)
@@ -113,21 +116,25 @@ class _Kept:
         self.done: dict[str, TraceDrift] = {}
         self._stem = None if folder is None else folder / f"drift.{digest(identity)}"
         if self._stem is not None:
-            self._guarded(self._read)
+            self._guarded(self._lines, self._read)
 
     def finished(self) -> Drift | None:
+        """The whole result, under the names that the models had then; None where it is not there.
+        Raises EvaluationError where it is damaged."""
         if self._stem is None or not self._whole.exists():
             return None
-        return Drift.model_validate_json(self._whole.read_text(encoding="utf-8"))
+        return self._guarded(
+            self._whole, lambda: Drift.model_validate_json(self._whole.read_bytes())
+        )
 
     def add(self, one: TraceDrift) -> None:
         self.done[one.trace] = one
         if self._stem is not None:
-            self._guarded(lambda: self._append(one))
+            self._guarded(self._lines, lambda: self._append(one))
 
     def finish(self, drift: Drift) -> None:
         if self._stem is not None:
-            self._guarded(lambda: write_whole(self._whole, drift.to_json()))
+            self._guarded(self._whole, lambda: write_whole(self._whole, drift.to_json()))
 
     @property
     def _whole(self) -> Path:
@@ -152,13 +159,14 @@ class _Kept:
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(one.model_dump_json() + "\n")
 
-    def _guarded(self, write: Callable[[], object]) -> None:
+    @staticmethod
+    def _guarded(file: Path, use: Callable[[], Result]) -> Result:
         try:
-            write()
+            return use()
         except OSError as error:
-            raise OutputError(f"{self._stem}: cannot be written ({error.strerror})") from error
+            raise OutputError(f"{file}: cannot be read or written ({error.strerror})") from error
         except ValueError as error:
-            raise EvaluationError(f"{self._lines}: is damaged; remove it") from error
+            raise EvaluationError(f"{file}: is damaged; remove it") from error
 
 
 def _identity(first: Member, other: Member, traces: Sequence[Trace], loading: Loading) -> Identity:

@@ -5,7 +5,7 @@ detector reads: "refused" and "judged unsafe" stand side by side.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +14,13 @@ import torch
 from weightlens.evaluate.backends.backend import OutOfMemory, Prompt
 from weightlens.evaluate.backends.static import StaticBatching
 from weightlens.evaluate.chat import Chat, Loading, load_chat
-from weightlens.evaluate.result import AnswersFile, Draw, EvalReport, ModelResult, TaskResult
+from weightlens.evaluate.kept import answers_at, kept_draws
+from weightlens.evaluate.result import AnswersFile, EvalReport, ModelResult, TaskResult
 from weightlens.evaluate.safety.judges.file_judge import FileJudge, endpoint_judge
 from weightlens.evaluate.safety.judges.judge_file import JudgeFile, load_judge
 from weightlens.evaluate.safety.judges.judge_model import LocalModel, Request
-from weightlens.evaluate.safety.judges.judgement import Judgement, JudgeSummary, summarised
-from weightlens.evaluate.safety.judges.second_pass import (
-    judge_answers,
-    judged,
-    judgements_file,
-)
+from weightlens.evaluate.safety.judges.judgement import JudgeSummary, summarised
+from weightlens.evaluate.safety.judges.second_pass import judge_answers, judgements_file
 from weightlens.evaluate.safety.judges.verdicts import Words
 from weightlens.evaluate.task import Sampling
 from weightlens.hub import resolve
@@ -31,8 +28,8 @@ from weightlens.hub import resolve
 Progress = Callable[[str, str, int, int], None]
 """Told the judge, the task, the answers judged and their total."""
 
-
 _USUAL = Loading()
+_UNSAFE, _HARMFUL = "judged_unsafe", "harmfulness"
 
 
 def judge_run(
@@ -47,7 +44,8 @@ def judge_run(
     """The report with what a judge says of every answer to a refusal task.
 
     judge: by name, or the path of its YAML. model: in the place of the judge's own. What was judged
-    before is not judged again. Raises EvaluationError for a judge that cannot be asked.
+    before is not judged again. Where nothing that it said can be read, there is a note and no
+    score. Raises EvaluationError for a judge that cannot be asked.
     """
     file = load_judge(judge)
     if model is not None:
@@ -56,25 +54,27 @@ def judge_run(
     if not entries:
         return report
     opened = endpoint_judge(file) if file.endpoint else FileJudge(file, _local(file, loading))
-    results: dict[str, list[TaskResult]] = {}
-    for entry in entries:
-        records = folder / entry.file
-        judge_answers(records, opened, progress=partial(progress, file.name, entry.task))
-        judgements = judged(judgements_file(records, opened))
-        found = _results(report, entry, records, opened, judgements)
-        results.setdefault(entry.model, []).extend(found)
+    heard = [one for entry in entries for one in _heard(report, folder, entry, opened, progress)]
+    of_judge = {f"{metric} ({file.name})" for metric in (_UNSAFE, _HARMFUL)}
     models = [
         ModelResult(
-            model=one.model,
-            hash=one.hash,
+            model=model.model,
+            hash=model.hash,
             tasks=[
-                *(task for task in one.tasks if not task.metric.endswith(f"({file.name})")),
-                *results.get(one.model, []),
+                *(row for row in model.tasks if row.metric not in of_judge),
+                *(row for one in heard if one.model == model.model for row in one.results()),
             ],
         )
-        for one in report.models
+        for model in report.models
     ]
-    return report.model_copy(update={"models": models})
+    before = (note for note in report.notes if not note.startswith(_noted(file)))
+    notes = [*before, *(note for one in heard for note in one.notes())]
+    return report.model_copy(update={"models": models, "notes": notes})
+
+
+def is_judges(row: TaskResult) -> bool:
+    """Whether a result is what a judge says."""
+    return row.metric.startswith((f"{_UNSAFE} (", f"{_HARMFUL} ("))
 
 
 def _is_of_refusals(report: EvalReport, entry: AnswersFile) -> bool:
@@ -85,46 +85,70 @@ def _is_of_refusals(report: EvalReport, entry: AnswersFile) -> bool:
     )
 
 
-def _results(
-    report: EvalReport,
-    entry: AnswersFile,
-    records: Path,
-    judge: FileJudge,
-    judgements: Sequence[Judgement],
-) -> Iterator[TaskResult]:
-    """One row for every part of the task that has a refusal rate."""
+@dataclass(frozen=True)
+class _Heard:
+    """What a judge says of a model's answers to a part of a task, which has a refusal rate."""
+
+    model: str
+    part: TaskResult
+    judge: JudgeFile
+    found: JudgeSummary
+
+    def results(self) -> Iterator[TaskResult]:
+        """One, where any verdict could be read."""
+        found = self.found
+        scored = not isinstance(self.judge.verdict, Words) and found.unsafe is None
+        value = found.value if scored else found.unsafe
+        interval = found.value_ci95 if scored else found.unsafe_ci95
+        if value is None:
+            return
+        more = {"invalid": found.invalid / found.answers}
+        more |= {} if found.safety is None else {"safety": found.safety}
+        more |= {} if found.refused is None else {"refused_says_judge": found.refused}
+        yield self.part.model_copy(
+            update={
+                "metric": f"{_HARMFUL if scored else _UNSAFE} ({self.judge.name})",
+                "value": value,
+                "ci95": interval,
+                "stderr": None,
+                "n": found.questions,
+                "higher_is_better": False,
+                "truncated": None,
+                "degenerate": None,
+                "more": more,
+            }
+        )
+
+    def notes(self) -> Iterator[str]:
+        """One, where no verdict could be read."""
+        if not [*self.results()]:
+            part = f"{self.part.task} {self.part.group}".rstrip()
+            model = "+".join(Path(name).name for name in self.model.split("+"))  # notes are pushed
+            told = f"{self.found.answers} answers, none readable"
+            yield f"{_noted(self.judge)}{part} of {model}: {told}"
+
+
+def _noted(judge: JudgeFile) -> str:
+    """What a judge's notes begin with."""
+    return f"judge {judge.name}: "
+
+
+def _heard(
+    report: EvalReport, folder: Path, entry: AnswersFile, judge: FileJudge, progress: Progress
+) -> Iterator[_Heard]:
+    """Has a file of answers judged; something for every part of the task with a refusal rate."""
+    records = answers_at(folder, entry)
+    draws = [*kept_draws(records, entry)]
+    told = partial(progress, judge.name, entry.task)
+    judgements = judge_answers(draws, judge, judgements_file(records, judge), progress=told)
     (model,) = (one for one in report.models if one.model == entry.model)
-    lines = records.read_bytes().splitlines()
-    groups = {(d.question, d.draw): d.group for d in map(Draw.model_validate_json, lines)}
-    for task in model.tasks:
-        if task.task != entry.task or not task.metric.startswith("refusal_rate"):
+    for part in model.tasks:
+        if part.task != entry.task or not part.metric.startswith("refusal_rate"):
             continue
-        own = [j for j in judgements if not task.group or groups[j.question, j.draw] == task.group]
+        own = [j for draw, j in zip(draws, judgements, strict=True)
+               if part.group in ("", draw.group)]  # fmt: skip
         if own:
-            yield _result(task, judge, summarised(judge, own))
-
-
-def _result(task: TaskResult, judge: FileJudge, found: JudgeSummary) -> TaskResult:
-    name = judge.file.name
-    scored = not isinstance(judge.file.verdict, Words) and found.unsafe is None
-    value = found.value if scored else found.unsafe
-    interval = found.value_ci95 if scored else found.unsafe_ci95
-    more = {"invalid": found.invalid / found.answers}
-    more |= {} if found.safety is None else {"safety": found.safety}
-    more |= {} if found.refused is None else {"refused_says_judge": found.refused}
-    return task.model_copy(
-        update={
-            "metric": f"{'harmfulness' if scored else 'judged_unsafe'} ({name})",
-            "value": 0.0 if value is None else value,
-            "ci95": interval or (0.0, 1.0),
-            "stderr": None,
-            "n": found.questions,
-            "higher_is_better": False,
-            "truncated": None,
-            "degenerate": None,
-            "more": more,
-        }
-    )
+            yield _Heard(entry.model, part, judge.file, summarised(judge, own))
 
 
 def _local(file: JudgeFile, loading: Loading) -> LocalModel:

@@ -78,7 +78,7 @@ def _task(name: str, metric: str) -> Task:
     def score(question: Question, answer: str) -> Verdict:
         raise EvaluationError(f"{name}: is lm-eval's; it cannot be scored again here")
 
-    return Task(name, 1, f"{metric} (lm-eval)", questions, score, Sampling(max_new_tokens=0))
+    return Task(name, 1, f"{metric} (lm-eval)", questions, score, Sampling(max_new_tokens=1))
 
 
 def _one_filter(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,16 +3,17 @@
     STEM.plan.json       what the answers depend on, and the batches
     STEM.jsonl           one draw a line, whole batches in the order in which they were asked
     STEM.batches.jsonl   seconds and tokens of every batch: what may differ between equal runs
+    STEM.JUDGE.jsonl     what a judge said of every draw; see `safety.judges`
 
 A batch is written in one piece and brought to the disk before the next is asked. What follows the
 last whole batch (a run was killed while it wrote) is dropped and asked again.
 """
 
-import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,8 +135,8 @@ class Answers:
         self._written(_beside(self._stem, ".jsonl"), _lines(kept))
         self._written(_beside(self._stem, ".plan.json"), self._plan_text())
         if self._stem != before:
-            with contextlib.suppress(FileNotFoundError):
-                _beside(before, ".batches.jsonl").rename(_beside(self._stem, ".batches.jsonl"))
+            for file in before.parent.glob(f"{escape(before.name)}.*.jsonl"):  # judgements, too
+                file.rename(_beside(self._stem, file.name.removeprefix(before.name)))
             for ending in (".plan.json", ".jsonl"):
                 _beside(before, ending).unlink()
         return _beside(self._stem, ".jsonl")
@@ -168,7 +169,7 @@ class Answers:
         assert self._file is not None
         self._file.seek(0)
         batches = {batch[0]: batch for batch in self.plan.batches}
-        lines, whole = self._file.read().splitlines(keepends=True), 0
+        lines, whole = self._file.readlines(), 0
         place = 0
         while place < len(lines):
             first = _parsed(lines[place])

@@ -1,7 +1,7 @@
 """Answers that are there already: scored again, or made elsewhere and scored for the first time."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +9,17 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate import catalogue, taskfile
 from weightlens.evaluate.asking import Said, draw_of
 from weightlens.evaluate.backends.backend import Reply
 from weightlens.evaluate.chosen import Chosen, Wanted, choose
+from weightlens.evaluate.json_lines import read_numbered
+from weightlens.evaluate.judging import is_judges
+from weightlens.evaluate.kept import answers_at, check_whole
 from weightlens.evaluate.lm_eval_tasks import PREFIX, scored_by_lm_eval
 from weightlens.evaluate.plan import Ask
 from weightlens.evaluate.records import Answers
-from weightlens.evaluate.result import AnswersFile, Draw, EvalReport, ModelResult
+from weightlens.evaluate.result import AnswersFile, Draw, EvalReport, ModelResult, TaskResult
 from weightlens.evaluate.run import REPORT, write_report
 from weightlens.evaluate.scored import Scored, compare_with_first
 from weightlens.evaluate.task import Question, Task
@@ -48,6 +52,7 @@ def score_answers(files: Sequence[Path], wanted: Wanted) -> EvalReport:
     (one,) = chosen
     questions = {question.id: question for question in one.questions("test")}
     scored = {str(file): [_scored(file, one.task, questions)] for file in files}
+    compared = compare_with_first(scored)
     return EvalReport(
         weightlens=VERSION,
         suite=wanted.title,
@@ -56,44 +61,42 @@ def score_answers(files: Sequence[Path], wanted: Wanted) -> EvalReport:
             ModelResult(model=name, hash=None, tasks=[*parts[0].results()])
             for name, parts in scored.items()
         ],
-        pairs=compare_with_first(scored),
-        notes=[f"{one.task.name}: {note}" for note in _notes(one, scored)],
+        pairs=compared.pairs,
+        notes=[*(f"{one.task.name}: {n}" for n in _notes(one, scored)), *compared.notes],
     )
 
 
 def rescore(folder: Path, wanted: Wanted) -> EvalReport:
     """Scores the answers beside a report again with the tasks as they are now, and replaces both.
 
-    wanted: where the data lies and whether programs may be run; its suite and tasks are the
-    report's. Raises EvaluationError for a folder without a report, for a task whose questions are
-    not what was asked any more, and for private answers, of which only hashes were kept.
+    wanted: where the data lies and whether programs may be run, and the files of tasks of the
+    user's own; its suite and tasks are else the report's. What judges said is kept. Raises
+    EvaluationError for a folder without a report, for a task whose file is not given, or whose
+    questions are not what was asked any more, and for private answers, of which only hashes were
+    kept.
     """
     report = read_report(folder)
     scored: dict[str, list[Scored]] = {model.model: [] for model in report.models}
-    names = dict.fromkeys(entry.task for entry in report.answers)
-    own = tuple(name for name in names if not name.startswith(PREFIX))
-    chosen = choose(replace(wanted, suite=None, tasks=own, traces=None)) if own else []
-    tasks = {one.task.name: one.task for one in chosen}
+    tasks = _tasks_of(report, wanted)
     files = []
     for entry in report.answers:
-        with Answers.reopened(folder / entry.file) as answers:
+        with Answers.reopened(answers_at(folder, entry)) as answers:
             if entry.task in tasks:
-                again, name = _rescored(answers, tasks[entry.task])
+                again, name = _rescored(answers, tasks[entry.task], entry)
             else:  # lm-eval's verdicts are lm-eval's
-                again = scored_by_lm_eval(entry.task, [*answers.done.values()])
+                again = scored_by_lm_eval(entry.task, [*entry.scored(answers.done.values())])
                 name = entry.file
-        files.append(AnswersFile(model=entry.model, task=entry.task, file=name))
+        files.append(entry.model_copy(update={"file": name}))
         scored[entry.model].append(again)
     models = [
-        ModelResult(
-            model=model.model,
-            hash=model.hash,
-            tasks=[result for part in scored[model.model] for result in part.results()],
-        )
+        ModelResult(model=model.model, hash=model.hash, tasks=[
+            *(result for part in scored[model.model] for result in part.results()),
+            *_judged(model, {part.task.name: part.task for part in scored[model.model]}),
+        ])
         for model in report.models
-    ]
+    ]  # fmt: skip
     found = report.model_copy(
-        update={"models": models, "pairs": compare_with_first(scored), "answers": files}
+        update={"models": models, "pairs": compare_with_first(scored).pairs, "answers": files}
     )
     write_report(found, folder)
     return found
@@ -113,7 +116,34 @@ def read_report(folder: Path) -> EvalReport:
         raise EvaluationError(f"{file}: is no report of this version of weightlens") from error
 
 
-def _rescored(answers: Answers, task: Task) -> tuple[Scored, str]:
+def _tasks_of(report: EvalReport, wanted: Wanted) -> dict[str, Task]:
+    """The report's tasks as they are now, by name, but for lm-eval's."""
+    known = catalogue.names()
+    files = [task for task in wanted.own_tasks if task not in known]
+    given = {taskfile.read(Path(file))[0].name: file for file in files}
+    names = [*dict.fromkeys(e.task for e in report.answers if not e.task.startswith(PREFIX))]
+    if not names:
+        return {}
+    for name in names:
+        if name not in given and name not in known:
+            raise EvaluationError(
+                f"{name}: is no task of the catalogue; give the file of your own: --task PATH"
+            )
+    again = tuple(given.get(name, name) for name in names)
+    chosen = choose(replace(wanted, suite=None, tasks=again, traces=None))
+    return {one.task.name: one.task for one in chosen}
+
+
+def _judged(model: ModelResult, tasks: Mapping[str, Task]) -> Iterator[TaskResult]:
+    """What judges said of a model's answers, which are the same."""
+    for row in model.tasks:
+        if is_judges(row):
+            yield row.model_copy(update={"version": tasks[row.task].version})
+
+
+def _rescored(answers: Answers, task: Task, entry: AnswersFile) -> tuple[Scored, str]:
+    """Scores all that the file holds, so that a later run goes on with them, and gives what the
+    report tells of, and the name of the file."""
     if task.private:
         raise EvaluationError(f"{task.name}: is private; of its answers only hashes were kept")
     questions = {q.id: q for q in task.questions(answers.identity["split"], None)}
@@ -127,15 +157,17 @@ def _rescored(answers: Answers, task: Task) -> tuple[Scored, str]:
             )
         said = Said(draw.raw, draw.answer, Reply((0,) * draw.tokens, draw.finish))
         again[ask] = draw_of(task, question, ask, said, draw.seed)
-    file = answers.replaced(again, {"version": task.version, "data": task.data})
     order = {name: place for place, name in enumerate(questions)}
     asks = sorted(again, key=lambda ask: (order[ask.question], ask.draw))
-    return Scored(task, tuple(again[ask] for ask in asks)), file.name
+    draws = tuple(entry.scored(again[ask] for ask in asks))
+    check_whole(entry, len(draws))
+    file = answers.replaced(again, {"version": task.version, "data": task.data})
+    return Scored(task, draws), file.name
 
 
 def _scored(file: Path, task: Task, questions: dict[str, Question]) -> Scored:
     draws: dict[Ask, Draw] = {}
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in read_numbered(file, "answers"):
         given = _given(line, f"{file}:{number}")
         ask = Ask(given.question, given.draw)
         if given.question not in questions:
@@ -155,14 +187,6 @@ def _scored(file: Path, task: Task, questions: dict[str, Question]) -> Scored:
     order = {name: place for place, name in enumerate(questions)}
     asks = sorted(draws, key=lambda ask: (order[ask.question], ask.draw))
     return Scored(task, tuple(draws[ask] for ask in asks))
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise EvaluationError(f"{file}: cannot be read ({reason})") from error
 
 
 def _given(line: str, place: str) -> GivenAnswer:

@@ -1,5 +1,6 @@
 """Evaluation results in the form of `weightlens.eval/1`, and the record of one draw."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,7 +16,7 @@ class Draw(Record):
 
     draw: which of the question's draws, from 0. seed: None where the answer is greedy. answer: what
     was said without the thinking. extracted: the part of it that was judged. Of a private task all
-    texts are hashes.
+    texts are hashes, and of an outcome (`failed: reason`) the kind alone stays.
     """
 
     question: str
@@ -85,11 +86,27 @@ class PairResult(Record):
 
 
 class AnswersFile(Record):
-    """The draws of one model on one task: the name of a file beside the report."""
+    """The draws of one model on one task: the name of a file beside the report.
+
+    The file may hold more than was scored, where another run asked more. questions: the ids of
+    those that were asked, None for all of the task's. draws: how many of each, None for all that
+    the file holds. A report of before this was written down has None for both.
+    """
 
     model: str
     task: str
     file: str
+    questions: tuple[str, ...] | None = None
+    draws: int | None = None
+
+    def scored(self, draws: Iterable[Draw]) -> Iterator[Draw]:
+        """Of the draws in the file those that the report tells of."""
+        asked = None if self.questions is None else frozenset(self.questions)
+        for draw in draws:
+            if (asked is None or draw.question in asked) and (
+                self.draws is None or draw.draw < self.draws
+            ):
+                yield draw
 
 
 class EvalReport(Record):

@@ -64,6 +64,7 @@ def evaluate_models(
         for model in found
     }
     drift = _drift(wanted, settings, found, scored, out, progress) if wanted.drift else []
+    compared = compare_with_first(scored)
     report = EvalReport(
         weightlens=VERSION,
         suite=wanted.title,
@@ -76,10 +77,10 @@ def evaluate_models(
             )
             for model in found
         ],
-        pairs=compare_with_first(scored),
+        pairs=compared.pairs,
         answers=[entry for model in found for entry in model.files],
         drift=drift,
-        notes=[f"{one.task.name}: {note}" for one in chosen for note in one.notes],
+        notes=[f"{one.task.name}: {n}" for one in chosen for n in one.notes] + compared.notes,
     )
     if out is not None:
         write_report(report, out)

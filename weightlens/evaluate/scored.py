@@ -116,41 +116,53 @@ def task_result(
     )
 
 
-def compare_with_first(scored: Mapping[str, Sequence[Scored]]) -> list[PairResult]:
-    """Every model but the first, minus the first, part by part of every task; p-values are adjusted
-    for all of them together."""
+@dataclass(frozen=True)
+class Comparison:
+    """Models beside the first. notes: what could not be compared, in words."""
+
+    pairs: list[PairResult]
+    notes: list[str]
+
+
+def compare_with_first(scored: Mapping[str, Sequence[Scored]]) -> Comparison:
+    """Every model but the first, minus the first, part by part of every task, on the questions that
+    both were asked; p-values are adjusted for all of them together."""
     (first, reference), *others = scored.items()
-    pairs = [
-        _Pair(first, name, a, b, group)
-        for name, results in others
-        for whole_a, whole_b in zip(reference, results, strict=True)
-        for group, (a, b) in _shared_parts(whole_a, whole_b).items()
-    ]
+    pairs, notes = list[_Pair](), list[str]()
+    for name, results in others:
+        for whole_a, whole_b in zip(reference, results, strict=True):
+            for group, a, b in _parts_of_either(whole_a, whole_b):
+                if a.by_question().keys() & b.by_question().keys():
+                    pairs.append(_Pair(first, name, a, b, group))
+                else:
+                    part = f"{a.task.name} {group}".rstrip()
+                    notes.append(f"{part}: {first} and {name} share no question; not compared")
     adjusted = holm([pair.found.p for pair in pairs])
-    return [pair.result(Family(p, len(pairs))) for pair, p in zip(pairs, adjusted, strict=True)]
+    compared = zip(pairs, adjusted, strict=True)
+    return Comparison([pair.result(Family(p, len(pairs))) for pair, p in compared], notes)
 
 
-def _shared_parts(a: Scored, b: Scored) -> dict[str, tuple[Scored, Scored]]:
-    parts = b.parts()
-    return {group: (part, parts[group]) for group, part in a.parts().items()}
+def _parts_of_either(a: Scored, b: Scored) -> Iterator[tuple[str, Scored, Scored]]:
+    ours, theirs = a.parts(), b.parts()
+    for group in dict.fromkeys([*ours, *theirs]):
+        yield group, ours.get(group, Scored(a.task, ())), theirs.get(group, Scored(b.task, ()))
 
 
 class _Pair:
     """Two models on one part of one task."""
 
     def __init__(self, first: str, second: str, a: Scored, b: Scored, group: str) -> None:
-        self._names, self._a, self._group = (first, second), a, group
-        self._n = len(a.by_question())
-        self.found = paired_by_question(a.by_question(), b.by_question()).difference
+        self._names, self._task, self._group = (first, second), a.task, group
+        self._matched = paired_by_question(a.by_question(), b.by_question())
+        self.found = self._matched.difference
 
     def result(self, family: Family) -> PairResult:
         """With its p-value among the others of the report."""
-        found, task = self.found, self._a.task
-        better = task.groups.get(self._group, task.higher_is_better)
+        found = self.found
         return PairResult(
             a=self._names[0],
             b=self._names[1],
-            task=task.name,
+            task=self._task.name,
             group=self._group,
             difference=found.value,
             ci95=found.ci95,
@@ -159,5 +171,10 @@ class _Pair:
             detectable=found.detectable,
             a_only=found.a_only,
             b_only=found.b_only,
-            sentence=sentence(found, n=self._n, higher_is_better=better, family=family),
+            sentence=self._sentence(family),
         )
+
+    def _sentence(self, family: Family) -> str:
+        better = self._task.groups.get(self._group, self._task.higher_is_better)
+        said = sentence(self.found, n=self._matched.n, higher_is_better=better, family=family)
+        return "; ".join(filter(None, (said, self._matched.left_out)))

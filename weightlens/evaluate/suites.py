@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from weightlens.errors import EvaluationError
-from weightlens.evaluate.task import Sampling, Task
+from weightlens.evaluate.ranges import Count, Temperature, TopP
+from weightlens.evaluate.task import Task
 from weightlens.evaluate.written import Written, nearest
 
 
@@ -19,9 +19,9 @@ class _Part(BaseModel):
 class SamplingOverride(_Part):
     """What a suite changes of `task.Sampling`; None for what it leaves."""
 
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_new_tokens: Count | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
 
 
 class SuiteEntry(_Part):
@@ -29,21 +29,15 @@ class SuiteEntry(_Part):
     the task's own."""
 
     task: str
-    limit: int | None = Field(default=None, ge=1)
-    draws: int | None = Field(default=None, ge=1)
+    limit: Count | None = None
+    draws: Count | None = None
     sampling: SamplingOverride = SamplingOverride()
 
     def applied_to(self, task: Task) -> Task:
         """The task as this suite asks it. The limit is not part of a task: it goes to its
         `questions`. Raises EvaluationError for several draws at temperature 0."""
-        changed = self.sampling.model_dump(exclude_none=True)
-        sampling: Sampling = replace(task.sampling, **changed)
-        draws = task.draws if self.draws is None else self.draws
-        if draws > 1 and sampling.temperature == 0:
-            raise EvaluationError(
-                f"{task.name}: several draws at temperature 0 are one; give a temperature"
-            )
-        return replace(task, sampling=sampling, draws=draws)
+        sampling = replace(task.sampling, **self.sampling.model_dump(exclude_none=True))
+        return replace(task, sampling=sampling, draws=self.draws or task.draws)
 
 
 class _Suites(RootModel[dict[str, Annotated[list[SuiteEntry], Field(min_length=1)]]]):

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from weightlens.errors import EvaluationError
+from weightlens.evaluate.ranges import Count, Temperature, TopP, check
+
 Split = Literal["train", "validation", "test"]
 
 
@@ -32,7 +35,8 @@ class Verdict:
     """What one answer is worth.
 
     value: between 0 and 1. extracted: the part of the answer that was judged, None where the
-    answer holds none. outcome: in a few words what happened (refused, timed out, …), for reading.
+    answer holds none. outcome: in a few words what happened (refused, timed out, …), for reading;
+    what follows a colon may quote the task.
     """
 
     value: float
@@ -46,20 +50,24 @@ Scorer = Callable[[Question, str], Verdict]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn.
+    """How answers are drawn. Raises EvaluationError for numbers that make no sense.
 
     max_new_tokens: generation stops there; an answer cut off by it counts as truncated.
     temperature: 0 is greedy. top_p: tokens beyond this share of the probability are never drawn.
     """
 
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
+    max_new_tokens: Count
+    temperature: Temperature = 0.0
+    top_p: TopP = 1.0
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A set of questions with a verdict.
+    """A set of questions with a verdict. Raises EvaluationError for several draws at temperature 0,
+    which are one.
 
     questions: makes the first `limit` questions of a split, always the same ones.
     score: the verdict on an answer. draws: answers asked for each question.
@@ -75,8 +83,16 @@ class Task:
     questions: Callable[[Split, int | None], list[Question]]
     score: Scorer
     sampling: Sampling
-    draws: int = 1
+    draws: Count = 1
     higher_is_better: bool = True
     groups: Mapping[str, bool] = field(default_factory=dict)
     private: bool = False
     data: str = ""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.draws > 1 and self.sampling.temperature == 0:
+            raise EvaluationError(
+                f"{self.name}: {self.draws} draws at temperature 0 are one; give a temperature "
+                "(--temperature 0.6)"
+            )

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.ranges import Count, Temperature, TopP
 from weightlens.evaluate.written import Written
 
 ScorerName = Literal["number", "exact", "math", "choice", "humaneval", "mbpp", "refusal"]
@@ -133,9 +134,9 @@ class Try(_Part):
 class Decoding(_Part):
     """How answers are drawn; see `task.Sampling`."""
 
-    max_new_tokens: int = Field(ge=1)
-    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: Count
+    temperature: Temperature = 0.0
+    top_p: TopP = 1.0
 
 
 class TaskFile(_Part):
@@ -152,7 +153,7 @@ class TaskFile(_Part):
     version: int = Field(ge=1)
     about: Line
     licence: Line
-    questions: int | None = Field(default=None, ge=1)
+    questions: Count | None = None
     data: list[Source] = Field(min_length=1)
     keep: str | None = None
     id: str | None = None
@@ -168,7 +169,7 @@ class TaskFile(_Part):
     scorer: ScorerName
     metric: Line
     sampling: Decoding
-    draws: int = Field(default=1, ge=1)
+    draws: Count = 1
     higher_is_better: bool = True
     lower_is_better_groups: list[str] = Field(default_factory=list)
     private: bool = False

@@ -50,6 +50,8 @@ class Written:
             raise EvaluationError(f"{self.name}: too large, or nested too deeply")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):  # may be endless as text
+                    raise self.error(location, "a key is a word", line=_line(key))
                 inner = (*location, str(key.value))
                 if inner in self._lines:
                     message = f"given twice (first in line {self._lines[inner]})"

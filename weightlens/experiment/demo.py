@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from weightlens.checkpoint.write import check_output
+from weightlens.checkpoint.output import check_output
 from weightlens.evaluate.builtin import REASONING, SUITE
 from weightlens.evaluate.chat import Loading, load_chat
 from weightlens.evaluate.result import PairResult
@@ -45,13 +45,17 @@ RANDOM_STRIPS = tuple(
     )
     for side in ("column", "row")
 )
+_MODELS = ("base", "safe-full", "safe-lora")
+_MATCHED = ((SCALING,), *((strip,) for strip in STRIPS), *RANDOM_STRIPS)
+_CURVES = (SCALING, *STRIPS)
 CURVE_WEIGHTS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CURVE_QUESTIONS = 200
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, the steps done and their total."""
 
-_STEPS = 14
+_STEPS = len(_MODELS) + 1 + len(_MATCHED) + len(_CURVES) + 2
+"""Each of these, the overlaps, the chosen merge, and the pages."""
 _EXACT = Loading(dtype="float32")
 _LICENCE = Licence("apache-2.0")
 """Of the embedded models, which have no cards of their own."""
@@ -71,9 +75,14 @@ def run_demo(
     check_output(out, overwrite=False)
     shutil.copytree(models, out / "models")
     steps = iter(range(_STEPS))
+
+    def tell(step: str) -> None:
+        progress(step, next(steps), _STEPS)
+
     # models this small are slower on two threads, and on one results do not wander
     with single_threaded():
-        story = _measured(out, lambda step: progress(step, next(steps), _STEPS))
+        story = _measured(out, tell)
+    tell("writing the pages")
     (out / "demo.json").write_text(story.to_json(), encoding="utf-8")
     (out / "overlap.json").write_text(story.overlap.to_json(), encoding="utf-8")
     write_story_page(story, out / "demo.html")
@@ -89,7 +98,7 @@ def run_demo(
 def _measured(out: Path, tell: Callable[[str], None]) -> Story:
     began, models = time.monotonic(), out / "models"
     rows, asked = list[Row](), dict[str, list[Scored]]()
-    for name in ("base", "safe-full", "safe-lora"):
+    for name in _MODELS:
         tell(f"asking {name}")
         asked[name] = _asked(name, models)
         rows.append(_model_row(name, asked[name]))
@@ -99,12 +108,12 @@ def _measured(out: Path, tell: Callable[[str], None]) -> Story:
     control = measure_overlap(str(models / "base"), tuned, control=models / "unrelated")
     bench = Bench(models / "base", models / "safe-full")
     matched = []
-    for variants in ((SCALING,), *((strip,) for strip in STRIPS), *RANDOM_STRIPS):
+    for variants in _MATCHED:
         tell(f"matching refusal: {variants[0].name}")
         matched.append(bench.matched(variants))
     rows += [_matched_row(m, reference=matched[0]) for m in matched]
     curves = []
-    for variant in (SCALING, *STRIPS):
+    for variant in _CURVES:
         tell(f"curve: {variant.name}")
         curves.append(_curve(bench, variant))
     tell("writing the chosen merge")

@@ -31,7 +31,7 @@ def write_evaluation(out: Path, asked: Mapping[str, Sequence[Scored]]) -> EvalRe
             )
             for name, results in asked.items()
         ],
-        pairs=compare_with_first(asked),
+        pairs=compare_with_first(asked).pairs,
         answers=[
             _kept(name, scored, folder) for name, results in asked.items() for scored in results
         ],

@@ -5,12 +5,14 @@ refuse differently. Instead each variant gets the smallest weight that keeps ref
 validation split, found by bisection on merges in memory.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+import yaml
 from torch import Tensor
 
 from weightlens.checkpoint.read import FolderWeights
@@ -42,18 +44,19 @@ class Variant:
 
     def recipe(self, weight: float, base: str, tuned: str, *, out_dtype: str = "float32") -> str:
         """The recipe's text."""
-        transforms = ["transforms:", f"  - strip: {{{self.strip}}}"] if self.strip else []
-        lines = [
-            "merge_method: task_arithmetic",
-            f"base_model: {base}",
-            "models:",
-            f"  - model: {tuned}",
-            f"    parameters: {{weight: {weight}}}",
-            *transforms,
-            "dtype: float32",
-            f"out_dtype: {out_dtype}",
-        ]
-        return "\n".join(lines) + "\n"
+        strip = yaml.safe_load(f"{{{self.strip}}}")
+        recipe = {
+            "merge_method": "task_arithmetic",
+            "base_model": base,
+            "models": [{"model": tuned, "parameters": {"weight": weight}}],
+            **({"transforms": [{"strip": strip}]} if strip else {}),
+            "dtype": "float32",
+            "out_dtype": out_dtype,
+        }
+        # None: what holds no further lists or mappings stands on one line
+        return yaml.safe_dump(
+            recipe, sort_keys=False, allow_unicode=True, default_flow_style=None, width=math.inf
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 One safetensors file a matrix: the eigenvectors of the short side in float32 (half to all of the
 size of a model in bfloat16, by its shapes), σ² and the certificate in float64; the other side's
 vectors follow from the matrix. The key is the xxh3-128 of the matrix in float32, so the same
-weights are found again under any name, in any file and in any dtype that holds them.
+weights are found again under any name, in any file and in any dtype that holds them; and of how
+they were factorised: another device, torch or number of threads rounds otherwise, and what is
+found must be what would be computed, to the bit.
 
 A file is whole or absent: written beside its place and renamed. What is damaged or of another form
 counts as absent and is removed; a digest tells. That finds accidents: who can write the folder can
@@ -25,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.backends.cpu import get_cpu_capability
 
 from weightlens.errors import InputError
 from weightlens.spectral.basis import FLOAT32_ROUNDING, Factorisation, FactorisationPath
@@ -175,11 +178,21 @@ class FactorCache:
             file.unlink()
 
 
-def key_of(matrix: Float[Tensor, "m n"]) -> str:
-    """The key of a matrix: its shape and the xxh3-128 of its entries in float32, row by row."""
+def key_of(matrix: Float[Tensor, "m n"], device: torch.device | None = None) -> str:
+    """The key of a matrix: its shape, and the xxh3-128 of its entries in float32, row by row, and
+    of what its factorisation is computed with. device: where, if not where the matrix lies."""
     content = matrix.detach().cpu().float().contiguous()
+    digest = xxhash.xxh3_128(content.numpy().data)
+    digest.update(arithmetic(device or matrix.device).encode())
     m, n = matrix.shape
-    return f"{m}x{n}-{xxhash.xxh3_128_hexdigest(content.numpy().data)}"
+    return f"{m}x{n}-{digest.hexdigest()}"
+
+
+def arithmetic(device: torch.device) -> str:
+    """What the rounding of a result depends on besides its operands."""
+    on = device.type
+    name = torch.cuda.get_device_name(device) if on == "cuda" else get_cpu_capability()
+    return f"torch {torch.__version__}, {on} {name}, {torch.get_num_threads()} threads"
 
 
 def cache_folder() -> Path:

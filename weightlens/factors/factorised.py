@@ -34,14 +34,16 @@ def factorised(
     """At least the vectors that the size asks for; all of them where `whole`.
 
     Vectors are rounded to float32 whether or not there is a cache: a warm run gives the bits of a
-    cold one of the same request (where an earlier one asked for more, its vectors serve). Raises
-    ValueError for a rank above min(m, n).
+    cold one of the same request (where an earlier one asked for more, its vectors serve), as what
+    another device, torch or number of threads has left is not found. Raises ValueError for a rank
+    above min(m, n).
     """
     short = min(matrix.shape)
     rank = size.fixed_rank(short)
     partial = not whole and rank is not None and worthwhile(short, rank)
     wanted = rank if partial and rank is not None else short
-    key = key_of(matrix) if cache is not None and short >= SMALLEST_KEPT else None
+    matrix = matrix.contiguous()  # products round by how their operands lie in memory
+    key = key_of(matrix, device) if cache is not None and short >= SMALLEST_KEPT else None
     matrix = matrix if device is None else matrix.to(device)
     if cache is not None and key is not None:
         found = cache.get(key, matrix)

@@ -1,7 +1,7 @@
 """The engine: carries out a recipe, tensor by tensor, into a folder."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from weightlens.device import named_device
 from weightlens.factors import FactorCache
 from weightlens.merge.adapter_output import merge_adapters
 from weightlens.merge.bridged import run_bridged
-from weightlens.merge.documents import Documents, read_documents
+from weightlens.merge.documents import Documents
+from weightlens.merge.foresight import StrPath, check_outputs, documents_of
 from weightlens.merge.identity import plan_hash
 from weightlens.merge.opening import HERE, Located, fetch, peek_or_download
 from weightlens.merge.options import Options
 from weightlens.merge.plan import Plan, check_space
-from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all, report_of
+from weightlens.merge.preparing import Engine, Prepared, prepare, prepare_all
 from weightlens.merge.provenance import source_record
-from weightlens.merge.record import MergeReport, PlanReport, SourceRecord
+from weightlens.merge.record import MergeReport, SourceRecord
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress, Run
 from weightlens.merge.steps import held_steps, step_folders
@@ -32,8 +33,8 @@ from weightlens.version import VERSION
 
 
 def run_merge(
-    recipe: Path | Resolution | Documents,
-    out: Path,
+    recipe: StrPath | Resolution | Documents,
+    out: StrPath,
     *,
     seed: int = 0,
     overwrite: bool = False,
@@ -78,7 +79,7 @@ def run_merge(
         progress=progress,
         device=named_device(device),
     )
-    return merge_documents(_documents(recipe, lenient), out, options)
+    return merge_documents(documents_of(recipe, lenient=lenient), Path(out), options)
 
 
 def merge_documents(documents: Documents, out: Path, options: Options) -> MergeReport:
@@ -89,52 +90,11 @@ def merge_documents(documents: Documents, out: Path, options: Options) -> MergeR
     prepared = prepare_all(
         documents, engine=options.engine, look=peek_or_download, places=options.places
     )
-    _check(prepared, [*folders.values(), out], overwrite=options.overwrite)
+    check_outputs(prepared, [*folders.values(), out], overwrite=options.overwrite)
     with held_steps(folders, out):
         for (name, folder), step in zip(folders.items(), prepared, strict=False):
             options = options.after(name, _step(step, folder, options), folder)
         return _carry_out(prepared[-1], out, options)
-
-
-def plan_merge(
-    recipe: Path | Resolution | Documents,
-    out: Path | None = None,
-    *,
-    overwrite: bool = False,
-    lenient: bool = False,
-    engine: Engine | None = None,
-    places: Mapping[str, str] = HERE,
-    workers: int | None = None,
-) -> list[PlanReport]:
-    """What `run_merge` would do, from headers alone: one report for each recipe of the file.
-
-    Raises InputError and its kinds for whatever can be known to be wrong before weights are read;
-    of the output where one is named.
-    """
-    documents = _documents(recipe, lenient)
-    prepared = prepare_all(documents, engine=engine, places=places)
-    if out is not None:
-        steps = step_folders(documents, out)
-        _check(prepared, [*steps.values(), out], overwrite=overwrite)
-    return [report_of(each, workers=workers) for each in prepared]
-
-
-def _documents(recipe: Path | Resolution | Documents, lenient: bool) -> Documents:
-    if isinstance(recipe, Path):
-        return read_documents(recipe, lenient=lenient)
-    return recipe if isinstance(recipe, Documents) else Documents({}, recipe)
-
-
-def _check(prepared: Sequence[Prepared], places: Sequence[Path], *, overwrite: bool) -> None:
-    """Before the first step. What an earlier run has made takes no more room."""
-    sources = [folder for each in prepared for folder in each.located.folders]
-    check_output(places[-1], overwrite=overwrite, sources=sources)
-    needs = {}
-    for each, place in zip(prepared, places, strict=True):
-        made = place != places[-1] and (place / PROVENANCE_FILE).exists()
-        if each.plan is not None and not made:
-            needs[place] = each.plan.bytes_written
-    check_space(needs)
 
 
 def _step(prepared: Prepared, out: Path, options: Options) -> MergeReport:

@@ -51,7 +51,7 @@ _BLOCK = 1 << 22
 def extract_adapter(
     base: str | PathLike[str],
     tuned: str | PathLike[str],
-    out: Path,
+    out: str | PathLike[str],
     *,
     size: Truncation = Truncation(),  # noqa: B008 (immutable)
     selection: Selection = Selection(),  # noqa: B008 (immutable)
@@ -71,7 +71,7 @@ def extract_adapter(
 
     Raises InputError and its kinds, before a weight is read where headers can tell.
     """
-    where = named_device(device)
+    where, out = named_device(device), Path(out)
     settle(out)
     check_output(out, overwrite=overwrite)
     base_at, tuned_at = resolve(str(base)), resolve(str(tuned))

@@ -18,13 +18,12 @@ from weightlens.checkpoint.adapter_names import (
 )
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import Model
-from weightlens.checkpoint.names import are_tied, is_computed, is_head
+from weightlens.checkpoint.names import are_tied, is_computed, is_head, role_of
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
 from weightlens.errors import InputError
 from weightlens.spectral.lowrank import Truncation
 
-_POSITIONS = re.compile(r"(wpe|position\w*|embed_positions|token_type\w*|attention_bias)\.weight$")
 _AMBIGUOUS = "ambiguous: PEFT would save every module whose name ends like its module's"
 _BARE = re.compile(r"(layers|h|blocks?|layer)\.\d+\.")
 
@@ -139,7 +138,7 @@ def _ties(base: Weights, infos: Mapping[str, TensorInfo]) -> frozenset[str]:
     if not are_tied(base.config, base.infos):
         return frozenset()
     heads = {name for name in infos if is_head(name)}
-    inputs = {name for name in infos if is_embedding(name) and not _POSITIONS.search(name)}
+    inputs = {name for name in infos if is_embedding(name) and role_of(name) == "tokens"}
     return frozenset(inputs | heads)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import AppliedWeights, Model
-from weightlens.checkpoint.names import Layered, has_row_for_each_token, layered, tied_to
+from weightlens.checkpoint.names import has_row_for_each_token, layered, tied_to
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
 from weightlens.errors import ShapeMismatch, TensorMissing
@@ -23,6 +23,7 @@ from weightlens.merge.agreement import (
     parameters,
 )
 from weightlens.merge.grouping import Group, Use
+from weightlens.merge.layers import height, is_before, layers_of, stacks_of
 from weightlens.merge.method import MergeMethod
 from weightlens.merge.recipe import Embeddings
 from weightlens.merge.resolution import Resolution
@@ -104,7 +105,7 @@ class JobMaker:
 
     def jobs(self) -> list[Job]:
         """All jobs, in the order of the reference's tensors or of the slices. Raises TensorMissing,
-        ShapeMismatch, RecipeError."""
+        ShapeMismatch, UnsupportedTensor, RecipeError."""
         groups = self.resolution.groups
         if groups[0].layers is None:
             return list(self._whole(groups[0]))
@@ -127,48 +128,49 @@ class JobMaker:
                 depth[at.before] = max(depth.get(at.before, 0), at.layer + 1)
         for name in [*parameters(reference), *self._heads(group)]:
             at = layered(name)
-            t = 0.0 if at is None else _height(at.layer, depth[at.before])
+            t = 0.0 if at is None else height(at.layer, depth[at.before])
             yield self._job(group, name, [name] * len(group.sources), name, t)
 
     def _stacked(self, groups: Sequence[Group]) -> Iterator[Job]:
         """What comes before the layers from the first slice, what comes after from the last."""
         first, last = self._reference(groups[0]), self._reference(groups[-1])
         for name in parameters(first):
-            if layered(name) is None and _is_before(name):
+            if layered(name) is None and is_before(name):
                 yield self._job(groups[0], name, [name] * len(groups[0].sources), name, 0.0)
         offset = 0
         for group in groups:
             yield from self._slice(group, offset)
             offset += group.layers or 0
         for name in [*parameters(last), *self._heads(groups[-1])]:
-            if layered(name) is None and not _is_before(name):
+            if layered(name) is None and not is_before(name):
                 yield self._job(groups[-1], name, [name] * len(groups[-1].sources), name, 0.0)
 
     def _slice(self, group: Group, offset: int) -> Iterator[Job]:
         lead = group.base or group.sources[0]
-        names = _by_layer(self.sources[lead.model].weights)
+        names = layers_of(self.sources[lead.model].weights)
         for use in (lead, *group.sources):
             self._check_depth(use)
         for i in range(group.layers or 0):
             for at in names[(lead.layers or (0, 0))[0] + i]:
                 inputs = [at.at((use.layers or (0, 0))[0] + i) for use in group.sources]
                 base = None if group.base is None else at.at(at.layer)
-                t = _height(i, group.layers or 0)
+                t = height(i, group.layers or 0)
                 yield self._job(group, at.at(offset + i), inputs, base, t)
 
     def _check_depth(self, use: Use) -> None:
-        names = _by_layer(self.sources[use.model].weights)
-        stacks = {at.before for layer in names.values() for at in layer}
+        layers, error = layers_of(self.sources[use.model].weights), self.resolution.written.error
+        stacks = stacks_of(layers)
         if len(stacks) > 1:
-            raise self.resolution.written.error(use.at, f"{use.model} has several stacks of layers "
-                                                f"({', '.join(sorted(stacks))}); slices are "
-                                                "understood for one")  # fmt: skip
+            raise error(use.at, f"{use.model} has several stacks of layers ({', '.join(stacks)}); "
+                        "slices are understood for one")  # fmt: skip
         first, end = use.layers or (0, 0)
-        if end > len(names):
-            place = (*use.at, "layer_range")
-            raise self.resolution.written.error(
-                place, f"[{first}, {end}] of {use.model}, which has {len(names)} layers"
-            )
+        missing = next((layer for layer in range(first, end) if layer not in layers), None)
+        if missing is None:
+            return
+        counted = max(layers, default=-1) + 1 == len(layers)
+        has = f"{len(layers)} layers" if counted else f"no layer {missing}"
+        place = (*use.at, "layer_range")
+        raise error(place, f"[{first}, {end}] of {use.model}, which has {has}")
 
     def _job(
         self, group: Group, name: str, inputs: Sequence[str], base_name: str | None, t: float
@@ -203,19 +205,30 @@ class JobMaker:
         return next((i for i in inputs if i.source.label == base), inputs[0])
 
     def _info(self, name: str, inputs: Sequence[Input]) -> TensorInfo:
-        shapes = [i.info.shape for i in inputs]
-        shape = shapes[0]
-        if self.rows is not None and has_row_for_each_token(name):
-            shape = self._cut(name, inputs, self.rows)
-        elif len(set(shapes)) > 1:
-            shape = self._resized(name, inputs, self.resolution.recipe.embeddings)
+        shape = self._shape(name, inputs)
         dtypes = [i.info.dtype for i in inputs]
         if len({dtype.is_floating_point for dtype in dtypes}) > 1:
             raise ShapeMismatch(f"{name} is integers in some sources and numbers in others")
         if not dtypes[0].is_floating_point:
             return TensorInfo(shape, dtypes[0])
+        recipe = self.resolution.recipe
+        if recipe.output == "model" or len(set(dtypes)) > 1:  # an adapter's are not read
+            for given, dtype in zip(inputs, dtypes, strict=True):
+                given.source.weights.check_dtype(given.name, dtype)
         stored = reduce(torch.promote_types, dtypes)
-        return TensorInfo(shape, self.resolution.recipe.write_dtype or stored)
+        return TensorInfo(shape, recipe.write_dtype or stored)
+
+    def _shape(self, name: str, inputs: Sequence[Input]) -> tuple[int, ...]:
+        shapes = [i.info.shape for i in inputs]
+        # () is a number, without rows
+        alike = all(shapes) and len({shape[1:] for shape in shapes}) == 1
+        by_token = alike and has_row_for_each_token(name)
+        if self.rows is not None and by_token:
+            return self._cut(name, inputs, self.rows)
+        if len(set(shapes)) == 1:
+            return shapes[0]
+        policy = self.resolution.recipe.embeddings
+        return self._resized(name, inputs, policy, by_token=by_token)
 
     def _cut(self, name: str, inputs: Sequence[Input], rows: int) -> tuple[int, ...]:
         """One row for each token; what is more has no meaning."""
@@ -229,15 +242,15 @@ class JobMaker:
         return (rows, *inputs[0].info.shape[1:])
 
     def _resized(
-        self, name: str, inputs: Sequence[Input], policy: Embeddings | None
+        self, name: str, inputs: Sequence[Input], policy: Embeddings | None, *, by_token: bool
     ) -> tuple[int, ...]:
-        """The shape of an embedding whose rows differ. Raises ShapeMismatch for other tensors."""
+        """The shape of an embedding whose rows differ. by_token: whether it is one, and only those
+        differ. Raises ShapeMismatch for other tensors."""
         first = inputs[0]
-        shapes = [i.info.shape for i in inputs]
         other = next(i for i in inputs if i.info.shape != first.info.shape)
         said = (f"{name} is {_times(other.info.shape)} in {other.source.label} but "
                 f"{_times(first.info.shape)} in {first.source.label}")  # fmt: skip
-        if not has_row_for_each_token(name) or len({shape[1:] for shape in shapes}) > 1:
+        if not by_token:
             raise ShapeMismatch(said)
         if policy is None:
             raise ShapeMismatch(
@@ -247,7 +260,7 @@ class JobMaker:
             )
         if policy == "tokenizer":  # the rows would be known
             raise ShapeMismatch(f"{said}: embeddings: tokenizer needs models with tokenizers")
-        least = min(shape[0] for shape in shapes)
+        least = min(i.info.shape[0] for i in inputs)
         rows = self._lead(inputs).info.shape[0] if policy == "base" else least
         return (rows, *first.info.shape[1:])
 
@@ -274,26 +287,5 @@ def check_sources(resolution: Resolution, sources: Mapping[str, Source]) -> None
             check_parts(sides[(groups[0].base or groups[0].sources[0]).model], lead)
 
 
-def _by_layer(weights: Weights) -> dict[int, list[Layered]]:
-    found: dict[int, list[Layered]] = {}
-    for name in parameters(weights):
-        at = layered(name)
-        if at is not None:
-            found.setdefault(at.layer, []).append(at)
-    return found
-
-
-def _height(layer: int, layers: int) -> float:
-    """How far up the stack a layer is; the only one is at the top, as in mergekit."""
-    return layer / (layers - 1) if layers > 1 else 1.0
-
-
-def _is_before(name: str) -> bool:
-    """Whether a tensor outside the layers comes before them: embeddings, and what is named so."""
-    stem = name.rsplit(".", 1)[0].rsplit(".", 1)[-1]
-    return stem in ("wte", "wpe") or (stem.startswith(("embed", "word_embed", "position_embed",
-                                      "tok_embed")) and stem != "embed_out")  # fmt: skip
-
-
 def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return " x ".join(map(str, shape)) or "a number"

@@ -26,12 +26,6 @@ from weightlens.errors import CheckpointError, InputError, RecipeError
 Progress = Callable[[int, int, str], None]
 """Told the tensors written, their total, and the name of the one that was finished last."""
 
-_METHODS = frozenset({
-    "arcee_fusion", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties", "della",
-    "della_linear", "karcher", "linear", "model_stock", "multislerp", "nearswap", "nuslerp",
-    "passthrough", "ram", "ramplus_tl", "sce", "slerp", "task_arithmetic", "ties",
-})  # fmt: skip
-
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -48,9 +42,6 @@ def run_mergekit(
     models: Mapping[str, str],
     seed: int = 0,
     device: str = "cpu",
-    trust_remote_code: bool = False,
-    allow_crimes: bool = False,
-    truncate_embeddings: bool = False,
     plugins: Sequence[str] = (),
     progress: Progress = lambda done, total, tensor: None,
 ) -> tuple[str, ...]:
@@ -58,10 +49,9 @@ def run_mergekit(
     and what the packages below it did, each after its name.
 
     models: where each model that the recipe names lies, FOLDER or FOLDER+ADAPTER, by the name as
-    written. allow_crimes: architectures may differ. truncate_embeddings: rows beyond the smallest
-    vocabulary are dropped. plugins: modules whose import registers methods with mergekit. The
-    folder gets weights as safetensors (with an index where there are several files), config and
-    tokenizer, and no card. The methods of weightlens are known there too, as weightlens_NAME.
+    written. plugins: modules whose import registers methods with mergekit. The folder gets weights
+    as safetensors (with an index where there are several files), config and tokenizer, and no card.
+    The methods of weightlens are known there too, as weightlens_NAME.
 
     Raises RecipeError for a recipe that mergekit cannot carry out, CheckpointError for a model that
     it cannot read, InputError where it fails otherwise or is killed. Files may be left in `folder`
@@ -83,9 +73,6 @@ def run_mergekit(
             "options": {
                 "random_seed": seed,
                 "device": device,
-                "trust_remote_code": trust_remote_code,
-                "allow_crimes": allow_crimes,
-                "unsafe_truncate_embeddings": truncate_embeddings,
                 "lora_merge_cache": adapters,
             },
         }
@@ -106,11 +93,6 @@ def chat_template(name: str) -> str | None:
     if folder is None or name not in chat_template_names():
         return None
     return (folder / f"{name}.jinja").read_text(encoding="utf-8")
-
-
-def known_methods() -> frozenset[str]:
-    """The names of mergekit's own methods (0.1.5)."""
-    return _METHODS
 
 
 def run_command_line(arguments: Sequence[str]) -> None:

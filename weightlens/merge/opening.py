@@ -1,6 +1,6 @@
 """From the names in a recipe to models that can be planned with."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from weightlens.hub import resolve as resolve_model
 from weightlens.hub.reference import terms
 from weightlens.merge.jobs import Source
 from weightlens.merge.resolution import Resolution
+from weightlens.merge.written import nearest
 
 HERE: Mapping[str, str] = MappingProxyType({})
 """Every model is to be had from where the recipe says."""
@@ -127,6 +128,24 @@ def terms_of(reference: str, steps: Collection[str], places: Mapping[str, str] =
     if reference not in places:
         return terms("+".join(places.get(term, term) for term in reference.split("+")))
     return terms(places[reference])
+
+
+def placeable(resolutions: Iterable[Resolution], steps: Collection[str]) -> list[str]:
+    """What a place can be given for: every model that recipes name, and every term of a sum, but
+    the results of other recipes of the same file."""
+    names = [name for resolution in resolutions for name in named_models(resolution)]
+    found = dict.fromkeys(term for name in names for term in (name, *name.split("+")))
+    return [name for name in found if name not in steps]
+
+
+def check_places(places: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raises InputError where a place is given for what is not among these names."""
+    for name, place in places.items():
+        if name not in known:
+            suggestion = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise InputError(
+                f"{name}={place}: no model that goes in is called {name!r}{suggestion}"
+            )
 
 
 def named_models(resolution: Resolution) -> list[str]:

@@ -118,7 +118,7 @@ def _no_longer_tied(job: Job, home: Weights) -> bool:
     if job.name not in TIED:
         return False
     tied = job.name not in home.infos or text_config(home.config).get("tie_word_embeddings", False)
-    return tied and any(has_own(job.name, given.source.weights) for given in job.all_inputs)
+    return bool(tied) and any(has_own(job.name, given.source.weights) for given in job.all_inputs)
 
 
 def check_space(needs: Mapping[Path, int]) -> None:

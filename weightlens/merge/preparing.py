@@ -1,21 +1,32 @@
 """Before the work: every recipe of a file planned from headers, and what a dry run tells of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from weightlens.checkpoint.chat import differences
+import torch
+
+from weightlens.checkpoint.chat import vocabulary
 from weightlens.checkpoint.companions import copy_companions
-from weightlens.checkpoint.layout import DTYPE_NAMES
+from weightlens.checkpoint.layout import DTYPE_NAMES, TensorInfo
 from weightlens.checkpoint.remote import RemoteTensors
 from weightlens.checkpoint.shards import plan_shards
+from weightlens.checkpoint.speech import contradiction, differences, speech_of
 from weightlens.errors import RecipeError
-from weightlens.hub import Resolved, peek
+from weightlens.hub import peek
 from weightlens.merge.adapter_plan import check_adapter_recipe
 from weightlens.merge.documents import Documents
-from weightlens.merge.opening import HERE, Located, Look, look_up, open_sources
+from weightlens.merge.opening import (
+    HERE,
+    Located,
+    Look,
+    check_places,
+    look_up,
+    open_sources,
+    placeable,
+)
 from weightlens.merge.plan import Plan, make_plan
 from weightlens.merge.record import PlanReport
 from weightlens.merge.resolution import Resolution
@@ -48,7 +59,7 @@ class Prepared:
         copy_companions(
             self.located.models[plan.home.label].path,
             out,
-            dtype=self.resolution.recipe.write_dtype,
+            dtype=self.resolution.recipe.write_dtype or commonest_dtype(plan.infos.values()),
             changes=plan.config,
             tokenizer=self.located.models[donor].path if donor else None,
             chat_template=self.words.template,
@@ -68,7 +79,10 @@ def prepare(resolution: Resolution, located: Located, *, engine: Engine | None =
     if reasons:
         _check_mergekit_can(resolution, reasons)
     plan = None if reasons else make_plan(resolution, open_sources(resolution, located), words)
-    warnings = (*resolution.warnings, *_differences(resolution, located))
+    warnings = (
+        *resolution.warnings,
+        *_speech_warnings(resolution, located, words, copied=plan is not None),
+    )
     return Prepared(resolution, located, words, plan, reasons, warnings)
 
 
@@ -82,6 +96,8 @@ def prepare_all(
     """Plans all recipes of a file, in the order of the work. Of those that are to come, later ones
     see the headers, and what will lie beside the weights. places: where models are to be had from,
     by name. Raises like `prepare`."""
+    recipes = [*documents.steps.values(), documents.last]
+    check_places(places, placeable(recipes, documents.steps))
     prepared: list[Prepared] = []
     known: dict[str, Path] = {}
     ahead: dict[Path, RemoteTensors] = {}
@@ -112,6 +128,16 @@ def _own_plan(name: str, step: Prepared) -> Plan:
         message = "adapter: other recipes build on this one, and need a model"
         raise step.resolution.written.error(("output",), message)
     return step.plan
+
+
+def commonest_dtype(infos: Iterable[TensorInfo]) -> torch.dtype | None:
+    """That of most entries, by which loaders go that read a model in one dtype; None without any
+    numbers that could be read so."""
+    entries: dict[torch.dtype, int] = {}
+    for info in infos:
+        if info.dtype.is_floating_point and info.dtype.itemsize > 1:
+            entries[info.dtype] = entries.get(info.dtype, 0) + info.entries
+    return max(entries, key=entries.__getitem__, default=None)
 
 
 def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
@@ -165,13 +191,21 @@ def _check_mergekit_can(resolution: Resolution, reasons: tuple[str, ...]) -> Non
         )
 
 
-def _differences(resolution: Resolution, located: Located) -> list[str]:
-    """What sources say differently of chat, end of text and generation."""
-    models: Mapping[str, Resolved] = located.models
-    home, *others = models
-    return [
-        said
-        for other in others
-        if other in resolution.sources
-        for said in differences((home, models[home].path), (other, models[other].path))
-    ]
+def _speech_warnings(
+    resolution: Resolution, located: Located, words: Words, *, copied: bool
+) -> list[str]:
+    """What the merge will say otherwise than its sources of chat, end of text and generation.
+    copied: whether what lies beside the weights is copied, by our own engine."""
+    speeches = {name: speech_of(name, at.path) for name, at in located.models.items()}
+    merge = speeches[next(iter(located.models))]
+    if words.donor is not None:
+        merge = merge.with_words(speeches[words.donor])
+    if words.template is not None:
+        merge = merge.with_template(words.template)
+    if not copied:
+        merge = merge.without_generation()
+    found = [said for name in resolution.sources for said in differences(merge, speeches[name])]
+    if words.donor is not None:
+        known = vocabulary(located.models[words.donor].path) or {}
+        found += [said] if (said := contradiction(merge, known)) else []
+    return found

@@ -15,9 +15,11 @@ import torch
 from weightlens.errors import CheckFailed, InputError, ModelNotFound
 from weightlens.merge.documents import Documents
 from weightlens.merge.engine import merge_documents
+from weightlens.merge.foresight import StrPath, plan_documents
 from weightlens.merge.ingredients import ingredients_of
+from weightlens.merge.opening import check_places, placeable
 from weightlens.merge.options import Options
-from weightlens.merge.record import MergeReport, SourceRecord
+from weightlens.merge.record import MergeReport, PlanReport, SourceRecord
 from weightlens.merge.resolution import Resolution, parse_written
 from weightlens.merge.verifying import differences, read_record
 from weightlens.merge.written import Written
@@ -26,7 +28,7 @@ from weightlens.version import VERSION
 _USUAL = Options()
 
 
-def rebuild_merge(record: Path, out: Path, *, options: Options = _USUAL) -> MergeReport:
+def rebuild_merge(record: StrPath, out: StrPath, *, options: Options = _USUAL) -> MergeReport:
     """Merges as a record says: its recipe, its seed, its engine, the commits of its sources.
 
     record: a merge's weightlens.json. options: how the merge runs; seed and engine are the
@@ -35,11 +37,10 @@ def rebuild_merge(record: Path, out: Path, *, options: Options = _USUAL) -> Merg
     InputError for a record that cannot be gone by, and CheckFailed, leaving what was made, where it
     is not the same.
     """
+    record, out = Path(record), Path(out)
     wanted = _record(record)
-    found = {**_pinned(wanted), **_by_label(wanted, options.places)}
-    as_recorded = replace(options, seed=wanted.seed, engine=wanted.engine, places=found)
     try:
-        made = merge_documents(_read(wanted, record), out, as_recorded)
+        made = merge_documents(_read(wanted, record), out, _as_recorded(wanted, record, options))
     except ModelNotFound as error:
         raise ModelNotFound(f"{error}; say where it is by --source NAME=MODEL") from error
     _check_same(wanted, made, out)
@@ -57,9 +58,15 @@ def is_record(file: Path) -> bool:
     return not (isinstance(said, dict) and "merge_method" in said)
 
 
-def recorded_documents(file: Path) -> Documents:
-    """The recipes that a record holds. Raises InputError like `rebuild_merge`."""
-    return _read(_record(file), file)
+def plan_rebuild(record: Path, out: Path | None, *, options: Options = _USUAL) -> list[PlanReport]:
+    """What `rebuild_merge` would do, from headers alone. Raises InputError like it."""
+    wanted = _record(record)
+    return plan_documents(_read(wanted, record), out, _as_recorded(wanted, record, options))
+
+
+def _as_recorded(wanted: MergeReport, record: Path, options: Options) -> Options:
+    places = _places(wanted, record, options.places)
+    return replace(options, seed=wanted.seed, engine=wanted.engine, places=places)
 
 
 def _record(file: Path) -> MergeReport:
@@ -100,10 +107,12 @@ def _pinned(record: MergeReport) -> dict[str, str]:
     return found
 
 
-def _by_label(record: MergeReport, places: Mapping[str, str]) -> dict[str, str]:
-    """Places by what the recipe calls models, where they are given by what the card calls them."""
+def _places(record: MergeReport, file: Path, given: Mapping[str, str]) -> dict[str, str]:
+    documents = _read(record, file)
+    recipes = [*documents.steps.values(), documents.last]
     labels = {one.name: one.label for one in ingredients_of(record) if one.repo is None}
-    return {labels.get(name, name): place for name, place in places.items()}
+    check_places(given, [*placeable(recipes, documents.steps), *labels])
+    return _pinned(record) | {labels.get(name, name): place for name, place in given.items()}
 
 
 def _check_same(wanted: MergeReport, made: MergeReport, out: Path) -> None:

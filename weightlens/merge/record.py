@@ -99,6 +99,7 @@ class PlanReport(Record):
     engine: ours, or mergekit's for the reasons given; then what is None is not known beforehand.
     kinds: how many tensors are copied, streamed (pointwise, two-pass, row-wise) and held whole
     (matrix). bytes_read counts every tensor once. peak_memory: about how many bytes at most.
+    finished: tensors that an earlier run into the same output has left.
     """
 
     schema_: Literal["weightlens.plan/1"] = Field(default="weightlens.plan/1", alias="schema")
@@ -115,6 +116,7 @@ class PlanReport(Record):
     bytes_to_download: int
     peak_memory: int | None
     workers: int
+    finished: int = 0
     warnings: list[str]
 
 

@@ -7,6 +7,7 @@ Nothing is read but the recipe.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,9 @@ class Resolution:
         return self.written.error(place, f"{message} ({output})" if output else message)
 
 
-def read_recipe(file: Path, *, lenient: bool = False) -> Resolution:
+def read_recipe(file: str | PathLike[str], *, lenient: bool = False) -> Resolution:
     """Reads and resolves a recipe file. lenient: unknown keys are warnings. Raises RecipeError."""
-    return parse_recipe(read_text(file), str(file), lenient=lenient)
+    return parse_recipe(read_text(Path(file)), str(file), lenient=lenient)
 
 
 def read_text(file: Path) -> str:

@@ -204,7 +204,7 @@ class Run:
         merged: Float[Tensor, "*shape"],
         written: Shaped[Tensor, "*shape"],
     ) -> None:
-        rounded = torch.sub(written, base)
+        rounded = torch.sub(written, base).float()
         if base.ndim == 2:
             merged, rounded = merged.unsqueeze(0), rounded.unsqueeze(0)
         self._records[job.name] = [

@@ -1,6 +1,7 @@
 """A recipe's text with the lines of its fields, and complaints that name them."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args, get_origin
 
@@ -12,7 +13,15 @@ from weightlens.errors import RecipeError
 Location = tuple[str | int, ...]
 
 _DEEPEST = 20
-"""No recipe nests so far; an alias that holds itself does."""
+_MOST = 100_000
+"""No recipe nests so far or says so much; an alias that holds itself does, or aliases that hold
+aliases."""
+
+_WORDS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "merge", "value"))
+"""What keys are to YAML: text, `<<` and `=`."""
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""What JSON writes two of for a character beyond the first 65,536; YAML does not join them."""
 
 _PLAIN = ("bool", "float", "str", "literal['chance']")
 """What pydantic appends to the place of a value that fits none of several types."""
@@ -23,11 +32,12 @@ class Written:
 
     def __init__(self, text: str, name: str, *, first_line: int = 1) -> None:
         """first_line: where in the file the text begins. Raises RecipeError where the text is not
-        YAML, not a mapping, or repeats a key."""
+        YAML, not a mapping, too large, or repeats a key."""
         self.text, self.name, self._before = text, name, first_line - 1
         self._lines: dict[Location, int] = {}
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            # walked first: keys that are merged multiply aliases as they are loaded
+            self._walk(yaml.compose(text, Loader=yaml.SafeLoader), ())
             self.data: Any = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
@@ -38,14 +48,18 @@ class Written:
             raise RecipeError(
                 f"{name}:{first_line}: a recipe is a mapping with merge_method and models"
             )
-        self._walk(root, ())
 
     def _walk(self, node: yaml.Node | None, location: Location) -> None:
         if len(location) > _DEEPEST:
             raise RecipeError(f"{self.name}: nested too deeply")
+        if len(self._lines) > _MOST:
+            raise RecipeError(
+                f"{self.name}: says more than {_MOST:,} things, by aliases of aliases or outright; "
+                "write fewer"
+            )
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                inner = (*location, str(key.value))
+                inner = self._named(key, location)
                 if inner in self._lines:
                     raise self.error(inner, f"given twice (first in line {self._lines[inner]})",
                                      line=self._line(key))  # fmt: skip
@@ -55,6 +69,25 @@ class Written:
             for i, value in enumerate(node.value):
                 self._lines[(*location, i)] = self._line(value)
                 self._walk(value, (*location, i))
+        elif isinstance(node, yaml.ScalarNode):
+            self._check_text(node, location)
+
+    def _named(self, key: yaml.Node, location: Location) -> Location:
+        """The place of a field. Raises RecipeError where the key is no word."""
+        if not isinstance(key, yaml.ScalarNode):  # may be endless as text
+            raise self.error(location, "a key is a word", line=self._line(key))
+        self._check_text(key, location)
+        if key.tag not in _WORDS:
+            raise self.error((*location, key.value), "a key is a word", line=self._line(key))
+        return (*location, key.value)
+
+    def _check_text(self, node: yaml.ScalarNode, location: Location) -> None:
+        if _HALF.search(node.value):
+            raise self.error(
+                location,
+                "a \\u escape is half a character: write it itself, or as \\U and 8 digits",
+                line=self._line(node),
+            )
 
     def _line(self, node: yaml.Node) -> int:
         return int(node.start_mark.line) + 1 + self._before
@@ -73,10 +106,8 @@ class Written:
     def _nearest_line(self, location: Location) -> int:
         """Of the field or, where it is not written, of what it belongs into."""
         while location:
-            # the second is for keys that are numbers
-            for written in (location, (*location[:-1], str(location[-1]))):
-                if written in self._lines:
-                    return self._lines[written]
+            if location in self._lines:
+                return self._lines[location]
             location = location[:-1]
         return 1 + self._before
 
@@ -94,9 +125,7 @@ class Written:
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         own: Location = tuple(first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
-        if (own and own[-1] == "[key]") or first["type"] == "invalid_key":
-            own, message = tuple(p for p in own if p != "[key]"), "a key is a word"
-        elif own and own[-1] in _PLAIN:
+        if own and own[-1] in _PLAIN:
             own, message = own[:-1], _plain_message(own[-2])
         elif first["type"] == "extra_forbidden":
             message = unknown_key(str(own[-1]), list(_owner(model, own[:-1]).model_fields))

@@ -57,20 +57,6 @@ def interference(parts: Sequence[Compact]) -> float:
     return float(((u * sigma) @ v).abs().sum())
 
 
-def pairwise_interference(parts: Sequence[Compact]) -> Float[Tensor, "models models"]:
-    """STI of every two deltas: symmetric, float64.
-
-    On the diagonal it is that of a delta and its own copy, 2 Σσ, to read the others against.
-    Raises ValueError for no deltas or different shapes.
-    """
-    _check_shapes(parts)
-    found = torch.zeros(len(parts), len(parts), dtype=torch.float64)
-    for i, first in enumerate(parts):
-        for j, second in enumerate(parts[: i + 1]):
-            found[i, j] = found[j, i] = interference([first, second])
-    return found
-
-
 def _excess_gram(bases: list[Tensor]) -> Float[Tensor, "K K"]:
     """Uᵀ U − I for the bases side by side: their inner products across deltas."""
     stacked = torch.cat(bases, dim=1)

@@ -19,7 +19,9 @@ def check_licence(folder: Path) -> None:
     card = folder / CARD
     if not card.is_file():
         made = (folder / PROVENANCE_FILE).is_file()
-        how = f"with: weightlens card {folder}" if made else "by hand, with a licence in its metadata"
+        how = (
+            f"with: weightlens card {folder}" if made else "by hand, with a licence in its metadata"
+        )
         raise PublishError(f"{folder}: has no {CARD}; write one {how}")
     data = _metadata(card)
     named = data.get("license")

@@ -3,13 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.kept import answers_at, kept_draws
 from weightlens.evaluate.result import AnswersFile, Draw, EvalReport
 from weightlens.report.eval_parts import Kinds
 
@@ -51,32 +50,22 @@ Judgements = Mapping[tuple[str, int], Mapping[str, Judged]]
 class AnswerFile:
     """The draws of one model on one task, one JSON object a line."""
 
-    model: str
-    task: str
+    entry: AnswersFile = field(hash=False)
     path: Path
 
-    def draws(self) -> Iterator[Draw]:
-        """Draw by draw. Raises EvaluationError for a file that cannot be read or a damaged line."""
-        try:
-            with self.path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield self._parsed(line, number)
-        except OSError as error:
-            raise EvaluationError(
-                f"{self.path}: the answers of {self.model} cannot be read ({error.strerror}); name "
-                "the folder that the evaluation wrote them to"
-            ) from error
+    @property
+    def model(self) -> str:
+        """Whose they are."""
+        return self.entry.model
 
-    def _parsed(self, line: bytes, number: int) -> Draw:
-        try:
-            return Draw.model_validate_json(line)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise EvaluationError(
-                f"{self.path}:{number}: is no draw ({reason}); run the evaluation again, it keeps "
-                "what is whole"
-            ) from error
+    @property
+    def task(self) -> str:
+        """What they answer."""
+        return self.entry.task
+
+    def draws(self) -> Iterator[Draw]:
+        """Those that were scored; see `kept_draws`."""
+        return kept_draws(self.path, self.entry)
 
     def judgements(self) -> Judgements:
         """Of every judge's file beside it, STEM.JUDGE.jsonl, the last verdict on each draw.
@@ -103,7 +92,7 @@ def answer_files(report: EvalReport, folder: Path) -> list[AnswerFile]:
         raise EvaluationError(
             "the report names no file of answers; evaluate with a folder for them (--out DIR)"
         )
-    return [_inside(folder, entry) for entry in report.answers]
+    return [AnswerFile(entry, answers_at(folder, entry)) for entry in report.answers]
 
 
 def degeneration_kinds(report: EvalReport, folder: Path) -> Kinds:
@@ -120,13 +109,6 @@ def degeneration_kinds(report: EvalReport, folder: Path) -> Kinds:
         key: {kind: n / found.total() for kind, n in found.items() if kind}
         for key, found in counts.items()
     }
-
-
-def _inside(folder: Path, entry: AnswersFile) -> AnswerFile:
-    path = folder / entry.file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise EvaluationError(f"{entry.file}: the report names a file outside of {folder}")
-    return AnswerFile(entry.model, entry.task, path)
 
 
 def _verdicts(path: Path) -> Iterator[tuple[tuple[str, int], Judged]]:

@@ -7,8 +7,10 @@ on top of metadata that the Hub reads. A card that was edited is never overwritt
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,13 @@ from weightlens.record import write_whole
 from weightlens.report.card_about import limits, paragraphs, went_in
 from weightlens.report.card_metadata import as_yaml, metadata_of
 from weightlens.report.card_overlap import PICTURE, overlaps
+from weightlens.report.card_paths import without_paths
 from weightlens.report.card_picture import is_own_picture, picture_of
 from weightlens.report.card_scores import scores
 from weightlens.report.card_seal import sealed, state_of
-from weightlens.report.card_subject import Subject, read_subject, sort_results
+from weightlens.report.card_subject import CardSubject, read_subject, sort_results
 from weightlens.report.card_usage import reproduction, usage
-from weightlens.report.card_words import fenced, without_paths
+from weightlens.report.card_words import fenced
 from weightlens.report.licences import Derived, Licence, derived, of_card
 from weightlens.report.runs import read_runs
 
@@ -46,7 +49,7 @@ class Draft:
 
 
 def write_card(
-    folder: Path,
+    folder: str | PathLike[str],
     *,
     results: Sequence[Path] = (),
     licence: Licence | None = None,
@@ -58,6 +61,7 @@ def write_card(
 
     The rest is as for `draft_card` and `save_card`, which raise.
     """
+    folder = Path(folder)
     draft = draft_card(folder, results=results, licence=licence, title=title, repo=repo)
     return save_card(folder, draft, force=force)
 
@@ -84,7 +88,7 @@ def draft_card(
     cards = {one.name: one.own_card() for one in subject.ingredients}
     found = _licence(subject, cards, licence)
     picture = picture_of(subject, measured)
-    place = repo or f"{_SOMEWHERE}/{subject.title}"
+    place = repo or f"{_SOMEWHERE}/{_slug(subject.title)}"
     sections = {
         "": "\n\n".join(paragraphs(subject, found)),
         "Is it any good?": scores(subject, trials),
@@ -104,6 +108,11 @@ def draft_card(
         found.licence,
         tuple(_warnings(subject, found)),
     )
+
+
+def _slug(title: str) -> str:
+    """A title as the name of a repo may be written."""
+    return re.sub(r"[^A-Za-z0-9._]+|[.-]{2,}", "-", title).strip("-.") or "MODEL"
 
 
 def save_card(folder: Path, draft: Draft, *, force: bool = False) -> Path:
@@ -146,7 +155,7 @@ def _head(file: Path) -> bytes:
 
 
 def _licence(
-    subject: Subject, cards: Mapping[str, Mapping[str, Any] | None], licence: Licence | None
+    subject: CardSubject, cards: Mapping[str, Mapping[str, Any] | None], licence: Licence | None
 ) -> Derived:
     if licence is not None:
         return Derived(licence, "as its author says")
@@ -164,7 +173,7 @@ def _reachable(licence: Licence | None, one: Ingredient) -> Licence | None:
     return Licence(licence.id, licence.name, link)
 
 
-def _recipe(subject: Subject) -> Iterator[str]:
+def _recipe(subject: CardSubject) -> Iterator[str]:
     record = subject.record
     if isinstance(record, ExtractReport):
         yield fenced(record.settings.model_dump_json(indent=1, exclude_none=True), "json")
@@ -177,7 +186,7 @@ def _recipe(subject: Subject) -> Iterator[str]:
         yield "Folders are called by their names here; where they lay is left out."
 
 
-def _overlap_title(subject: Subject) -> str:
+def _overlap_title(subject: CardSubject) -> str:
     record = subject.record
     reports = [] if isinstance(record, ExtractReport) else [record, *record.steps.values()]
     stripped = any(report.matrices for report in reports)
@@ -189,7 +198,7 @@ def _section(title: str, lines: str | Iterable[str]) -> str:
     return f"## {title}\n\n{text}" if title else text
 
 
-def _warnings(subject: Subject, licence: Derived) -> Iterator[str]:
+def _warnings(subject: CardSubject, licence: Derived) -> Iterator[str]:
     if not licence.known:
         yield f"the licence is unknown: {licence.reason}; decide, and give --license ID"
     local = [one.name for one in subject.ingredients if one.repo is None]

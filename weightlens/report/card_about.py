@@ -1,9 +1,6 @@
 """What a card says first: what the model is, in one paragraph; what went in; what to beware of."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import yaml
 
 from weightlens.checkpoint.config import read_config
 from weightlens.errors import WeightlensError
@@ -14,10 +11,11 @@ from weightlens.merge.ingredients import Ingredient
 from weightlens.merge.record import MergeReport
 from weightlens.merge.resolution import parse_recipe
 from weightlens.merge.transforms import Strip
-from weightlens.report.card_subject import Subject, Trial
+from weightlens.report.card_subject import CardSubject, CardTrial
 from weightlens.report.card_words import code, listed, table
 from weightlens.report.licences import Derived
 from weightlens.report.numbers import percent
+from weightlens.report.recipe_text import methods_of, recipes_of
 
 _SIDES = {
     "column": "writes into",
@@ -27,16 +25,7 @@ _SIDES = {
 }
 
 
-def methods_of(record: MergeReport | ExtractReport) -> list[str]:
-    """The merge methods of the recipe and of its steps, in order, as they are written."""
-    if isinstance(record, ExtractReport):
-        return []
-    texts = [*(step.recipe for step in record.steps.values()), record.recipe]
-    found = (_loaded(text).get("merge_method") for text in texts)
-    return list(dict.fromkeys(str(method) for method in found if method))
-
-
-def paragraphs(subject: Subject, licence: Derived) -> Iterator[str]:
+def paragraphs(subject: CardSubject, licence: Derived) -> Iterator[str]:
     """What it is and what was done; then how it is stored, and under which licence."""
     yield " ".join(_made(subject))
     if licence.known:
@@ -46,7 +35,7 @@ def paragraphs(subject: Subject, licence: Derived) -> Iterator[str]:
         yield f"{_stored(subject)} **Licence: unknown.** {reason}."
 
 
-def _made(subject: Subject) -> Iterator[str]:
+def _made(subject: CardSubject) -> Iterator[str]:
     record = subject.record
     if isinstance(record, ExtractReport):
         yield _extracted(subject, record)
@@ -59,7 +48,7 @@ def _made(subject: Subject) -> Iterator[str]:
 def strips_of(record: MergeReport) -> list[Strip]:
     """The strips of a recipe and of its steps."""
     found: list[Strip] = []
-    for text in [*(step.recipe for step in record.steps.values()), record.recipe]:
+    for text in recipes_of(record):
         try:
             found += parse_recipe(text, lenient=True).transforms
         except WeightlensError:  # a recipe that only mergekit carries out
@@ -67,14 +56,14 @@ def strips_of(record: MergeReport) -> list[Strip]:
     return found
 
 
-def _merged(subject: Subject, record: MergeReport) -> str:
+def _merged(subject: CardSubject, record: MergeReport) -> str:
     sources = listed([code(one.name) for one in subject.sources]) or "one model"
     base = code(subject.base.name) if subject.base else "its base"
     if subject.is_adapter:
         what = f"a LoRA adapter for {base}, merged from {sources}"
     else:
         what = f"a merge of {sources} into {base}" if subject.base else f"a merge of {sources}"
-    methods = [code(method) for method in methods_of(record)]
+    methods = [code(method) for method in methods_of(*recipes_of(record))]
     how = f"method{'s' if len(methods) > 1 else ''} {listed(methods)}"
     engine = "mergekit's own engine, called by " if record.engine == "mergekit" else ""
     return (
@@ -83,7 +72,7 @@ def _merged(subject: Subject, record: MergeReport) -> str:
     )
 
 
-def _extracted(subject: Subject, record: ExtractReport) -> str:
+def _extracted(subject: CardSubject, record: ExtractReport) -> str:
     base, tuned = (code(name) for name in _two_names(subject))
     kept, error = percent(record.totals.kept), record.totals.error
     return (
@@ -93,7 +82,7 @@ def _extracted(subject: Subject, record: ExtractReport) -> str:
     )
 
 
-def _two_names(subject: Subject) -> tuple[str, str]:
+def _two_names(subject: CardSubject) -> tuple[str, str]:
     base = subject.base.name if subject.base else "the base"
     return base, subject.sources[-1].name if subject.sources else base
 
@@ -121,7 +110,7 @@ def _stripped(strip: Strip) -> str:
     )
 
 
-def _stored(subject: Subject) -> str:
+def _stored(subject: CardSubject) -> str:
     record = subject.record
     config = read_config(subject.folder)
     dtype = config.get("dtype") or config.get("torch_dtype")
@@ -137,7 +126,7 @@ def _size(count: int) -> str:
     return f"{count / 1e3:.3g} kB"
 
 
-def went_in(subject: Subject) -> Iterator[str]:
+def went_in(subject: CardSubject) -> Iterator[str]:
     """Every model with its commit on the Hub or the hash of its bytes."""
     rows = [
         (code(one.name), "base" if one.role == "base" else "source", _where(one),
@@ -161,7 +150,7 @@ def _where(one: Ingredient) -> str:
     return code(one.commit) if one.commit else "yes"
 
 
-def limits(subject: Subject, trials: Sequence[Trial]) -> Iterator[str]:
+def limits(subject: CardSubject, trials: Sequence[CardTrial]) -> Iterator[str]:
     """What the numbers of the card do not say."""
     metrics = {task.metric for trial in trials for task in trial.own.tasks}
     yield from _of_safety(metrics)
@@ -195,11 +184,3 @@ def _of_safety(metrics: set[str]) -> Iterator[str]:
         yield "A refusal rate says nothing about how harmful the answers are that did not refuse."
     elif not judged:
         yield "**Safety was not measured.**"
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return {}
-    return found if isinstance(found, dict) else {}

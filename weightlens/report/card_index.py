@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from weightlens.evaluate.catalogue import hub_data
 from weightlens.evaluate.result import TaskResult
-from weightlens.report.card_subject import Trial
+from weightlens.report.card_subject import CardTrial
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -17,7 +17,7 @@ _TYPES = {"acc": "accuracy", "acc_norm": "accuracy"}
 """Metrics of lm-eval, by the name that the Hub's list has for them."""
 
 
-def index_results(trials: Sequence[Trial]) -> "list[EvalResult]":
+def index_results(trials: Sequence[CardTrial]) -> "list[EvalResult]":
     """Every result of the card's model, with the value that the report has."""
     return [
         _entry(task, str(trial.report.settings.get("split") or "test"))

@@ -11,10 +11,10 @@ import yaml
 
 from weightlens.checkpoint.config import read_config
 from weightlens.merge.record import MergeReport
-from weightlens.report.card_about import methods_of
 from weightlens.report.card_index import index_results
-from weightlens.report.card_subject import Subject, Trial
+from weightlens.report.card_subject import CardSubject, CardTrial
 from weightlens.report.licences import Licence
+from weightlens.report.recipe_text import methods_of, recipes_of
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -30,7 +30,7 @@ OwnCards = Mapping[str, Mapping[str, Any] | None]
 
 
 def metadata_of(
-    subject: Subject, cards: OwnCards, licence: Licence, trials: Sequence[Trial]
+    subject: CardSubject, cards: OwnCards, licence: Licence, trials: Sequence[CardTrial]
 ) -> "ModelCardData":
     """As huggingface_hub holds it; fields of which nothing is known are left out."""
     from huggingface_hub import ModelCardData
@@ -46,7 +46,7 @@ def metadata_of(
         license_link=licence.link,
         language=_languages(cards) or None,
         datasets=_union(cards, "datasets") or None,
-        tags=list(_tags(subject)),
+        tags=list(dict.fromkeys(_tags(subject))),
         model_name=subject.title if results else None,
         eval_results=results or None,
     )
@@ -59,14 +59,14 @@ def as_yaml(data: "ModelCardData") -> str:
     return str(yaml.safe_dump(ordered | held, sort_keys=False, allow_unicode=True)).strip()
 
 
-def _bases(subject: Subject) -> list[str]:
+def _bases(subject: CardSubject) -> list[str]:
     """An adapter is loaded onto its base alone: of a merge, all that went in."""
     base = [subject.base] if subject.base else []
     found = base if subject.is_adapter else subject.ingredients
     return list(dict.fromkeys(one.repo for one in found if one.repo is not None))
 
 
-def _pipeline(subject: Subject, cards: OwnCards) -> str | None:
+def _pipeline(subject: CardSubject, cards: OwnCards) -> str | None:
     """text-generation for what generates text; else what the cards of all that went in say."""
     architectures = read_config(subject.folder).get("architectures") or []
     if subject.is_adapter or any(str(name).endswith(_GENERATES) for name in architectures):
@@ -76,7 +76,7 @@ def _pipeline(subject: Subject, cards: OwnCards) -> str | None:
     return only if isinstance(only, str) else None
 
 
-def _tags(subject: Subject) -> Iterator[str]:
+def _tags(subject: CardSubject) -> Iterator[str]:
     if subject.is_adapter:
         yield "lora"
     if isinstance(subject.record, MergeReport):
@@ -84,7 +84,8 @@ def _tags(subject: Subject) -> Iterator[str]:
         if subject.record.engine == "mergekit":
             yield "mergekit"
     yield "weightlens"
-    yield from methods_of(subject.record)
+    if isinstance(subject.record, MergeReport):
+        yield from methods_of(*recipes_of(subject.record))
 
 
 def _languages(cards: OwnCards) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from weightlens.merge.record import MergeReport, StripRecord, summarise_strips
-from weightlens.report.card_subject import Measured, Subject
+from weightlens.report.card_subject import CardSubject, Measured
 from weightlens.report.card_words import code, table
 from weightlens.report.numbers import number, percent
 from weightlens.survey.result import ModelRecord
@@ -17,7 +17,7 @@ _MEANING = (
 )
 
 
-def overlaps(subject: Subject, measured: Sequence[Measured], picture: bool) -> Iterator[str]:
+def overlaps(subject: CardSubject, measured: Sequence[Measured], picture: bool) -> Iterator[str]:
     """Tables of what there is, and the picture."""
     record = subject.record
     stripped = list(_strips(subject, record)) if isinstance(record, MergeReport) else []
@@ -39,7 +39,7 @@ def overlaps(subject: Subject, measured: Sequence[Measured], picture: bool) -> I
         yield f"![{_alternative(bool(stripped))}]({PICTURE})"
 
 
-def _strips(subject: Subject, record: MergeReport) -> Iterator[str]:
+def _strips(subject: CardSubject, record: MergeReport) -> Iterator[str]:
     rows = [
         row for report in (*record.steps.values(), record) for row in _strip_rows(subject, report)
     ]
@@ -54,7 +54,7 @@ def _strips(subject: Subject, record: MergeReport) -> Iterator[str]:
     )
 
 
-def _strip_rows(subject: Subject, report: MergeReport) -> Iterator[list[str]]:
+def _strip_rows(subject: CardSubject, report: MergeReport) -> Iterator[list[str]]:
     keys: dict[tuple[str, int], StripRecord] = {}
     for matrix in report.matrices:
         seen: dict[str, int] = {}
@@ -70,7 +70,7 @@ def _strip_rows(subject: Subject, report: MergeReport) -> Iterator[list[str]]:
         yield [code(strip.source), side, *numbers, f"**{number(found.written)}**", count]
 
 
-def _measured(subject: Subject, one: Measured) -> Iterator[str]:
+def _measured(subject: CardSubject, one: Measured) -> Iterator[str]:
     by = one.report.subspace
     base = code(subject.base.name) if subject.base else "the base"
     yield (
@@ -86,7 +86,7 @@ def _measured(subject: Subject, one: Measured) -> Iterator[str]:
     yield "*Rounding alone*: the share of the delta that rounding to the stored type would make."
 
 
-def _row(subject: Subject, name: str, model: ModelRecord) -> list[str]:
+def _row(subject: CardSubject, name: str, model: ModelRecord) -> list[str]:
     mean = model.summary.all
     return [
         "**this model**" if name == subject.title else code(name),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 
 from weightlens.merge.record import MatrixRecord, MergeReport, Sides
-from weightlens.report.card_subject import Measured, Subject
+from weightlens.report.card_subject import CardSubject, Measured
 from weightlens.report.grid import overlap_grid, short_modules
 from weightlens.report.paper import Map, draw_map
 
@@ -19,7 +19,7 @@ def is_own_picture(head: bytes) -> bool:
     return b"weightlens card" in head
 
 
-def picture_of(subject: Subject, measured: Sequence[Measured]) -> bytes | None:
+def picture_of(subject: CardSubject, measured: Sequence[Measured]) -> bytes | None:
     """A PNG of what was stripped, before and as written; without strips, of the overlaps that were
     measured apart. None where there is neither. The same results give the same bytes."""
     record = subject.record
@@ -75,7 +75,7 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _measured_maps(subject: Subject, measured: Sequence[Measured]) -> list[Map]:
+def _measured_maps(subject: CardSubject, measured: Sequence[Measured]) -> list[Map]:
     """Of a source and of the subject itself, each side."""
     models: Mapping[str, object] = {n: m for one in measured for n, m in one.models.items()}
     names = [name for name in models if name != subject.title][:1]

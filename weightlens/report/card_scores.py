@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from weightlens.evaluate.catalogue import describe
 from weightlens.evaluate.drift.result import drift_sentence
 from weightlens.evaluate.result import TaskResult
-from weightlens.report.card_subject import Subject, Trial
+from weightlens.report.card_subject import CardSubject, CardTrial
 from weightlens.report.card_words import code, table
 from weightlens.report.eval_markdown import escaped
 from weightlens.report.eval_parts import (
@@ -25,7 +25,7 @@ from weightlens.report.eval_parts import (
 NBSP = "\u00a0"
 
 
-def scores(subject: Subject, trials: Sequence[Trial]) -> Iterator[str]:
+def scores(subject: CardSubject, trials: Sequence[CardTrial]) -> Iterator[str]:
     """A table and sentences for every evaluation; without any, that nothing is known."""
     if not trials:
         yield (
@@ -36,7 +36,7 @@ def scores(subject: Subject, trials: Sequence[Trial]) -> Iterator[str]:
         yield from _trial(subject, trial)
 
 
-def _trial(subject: Subject, trial: Trial) -> Iterator[str]:
+def _trial(subject: CardSubject, trial: CardTrial) -> Iterator[str]:
     yield _settings(trial)
     yield ""
     shared = [part for part in parts_of(trial.report) if _asked(trial, part)]
@@ -60,14 +60,14 @@ def _trial(subject: Subject, trial: Trial) -> Iterator[str]:
     yield ""
 
 
-def _drifts(trial: Trial) -> Iterator[str]:
+def _drifts(trial: CardTrial) -> Iterator[str]:
     for drift in trial.report.drift:
         if drift.model == trial.own.model:
             base = code(trial.names.get(drift.base, drift.base))
             yield f"**drift** of this model from {base}: {escaped(drift_sentence(drift))}"
 
 
-def _explained(trial: Trial) -> Iterator[str]:
+def _explained(trial: CardTrial) -> Iterator[str]:
     """The tasks that are in the catalogue, in a sentence each."""
     known = {listing.name: listing.about for listing in describe()}
     for task in dict.fromkeys(task.task for task in trial.own.tasks):
@@ -75,7 +75,7 @@ def _explained(trial: Trial) -> Iterator[str]:
             yield f"{code(task)}: {escaped(known[task])}."
 
 
-def _settings(trial: Trial) -> str:
+def _settings(trial: CardTrial) -> str:
     limit = trial.report.settings.get("limit")
     few = " With so few questions it is a first look." if limit else ""
     return (
@@ -83,7 +83,7 @@ def _settings(trial: Trial) -> str:
     )
 
 
-def _heading(subject: Subject, trial: Trial, label: str) -> str:
+def _heading(subject: CardSubject, trial: CardTrial, label: str) -> str:
     if label == trial.own.model:
         return "**this model**"
     name = trial.names[label]
@@ -91,7 +91,7 @@ def _heading(subject: Subject, trial: Trial, label: str) -> str:
     return f"{code(name)}<br>({role})"
 
 
-def _asked(trial: Trial, part: Part) -> bool:
+def _asked(trial: CardTrial, part: Part) -> bool:
     return part.of(trial.own.model) in results_of(trial.report)
 
 
@@ -100,7 +100,7 @@ def _about(part: Part) -> str:
     return f"{escaped(part.label)}<br>{metric}<br>{part.size.replace(' ', NBSP)}"
 
 
-def _cells(trial: Trial, part: Part) -> Iterator[str]:
+def _cells(trial: CardTrial, part: Part) -> Iterator[str]:
     found = results_of(trial.report)
     for label in trial.names:
         result = found.get(part.of(label))
@@ -113,7 +113,7 @@ def _cell(result: TaskResult, part: Part) -> str:
     return "<br>".join([value, *map(escaped, besides(result, part, {}))])
 
 
-def _differences(trial: Trial) -> Iterator[str]:
+def _differences(trial: CardTrial) -> Iterator[str]:
     """Of the pairs that the report compares, those of this model."""
     own, parts = trial.own.model, compared_parts(trial.report)
     for pair in trial.report.pairs:

@@ -12,6 +12,7 @@ from weightlens.evaluate.result import EvalReport, ModelResult
 from weightlens.merge.extract_record import ExtractReport
 from weightlens.merge.ingredients import Ingredient, ingredients_of
 from weightlens.merge.record import MergeReport
+from weightlens.report.matching import same_place, same_weights
 from weightlens.report.runs import Run, read_run
 from weightlens.survey.result import ModelRecord, OverlapReport
 
@@ -19,7 +20,7 @@ RECORD = "weightlens.json"
 
 
 @dataclass(frozen=True)
-class Subject:
+class CardSubject:
     """A finished merge or extracted adapter. title: what its card calls it."""
 
     folder: Path
@@ -42,6 +43,12 @@ class Subject:
         """All the others."""
         return [one for one in self.ingredients if one.role == "source"]
 
+    @property
+    def base_hash(self) -> str | None:
+        """Of the weights that an adapter is loaded onto; of a sum, all its hashes."""
+        recorded = self.record.base or self.base
+        return None if recorded is None else recorded.hash
+
     @cached_property
     def hash(self) -> str:
         """Of its weights, as an evaluation writes it down. Reads them all."""
@@ -54,7 +61,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Trial:
+class CardTrial:
     """An evaluation that holds the subject. own: what it calls it; names: of all its models, what
     the card calls them: the subject first, where a narrow screen shows it, then base, sources and
     others."""
@@ -72,7 +79,7 @@ class Measured:
     models: dict[str, ModelRecord]
 
 
-def read_subject(folder: Path, title: str | None = None) -> Subject:
+def read_subject(folder: Path, title: str | None = None) -> CardSubject:
     """Raises InputError for a folder that no merge or extraction has finished."""
     file = folder / RECORD
     if not file.is_file():
@@ -86,10 +93,10 @@ def read_subject(folder: Path, title: str | None = None) -> Subject:
     if run is None or not isinstance(run.report, MergeReport | ExtractReport):
         raise InputError(f"{file}: is no record of a merge or of an extracted adapter")
     found = ingredients_of(run.report)
-    return Subject(folder, title or folder.resolve().name, run.report, found)
+    return CardSubject(folder, title or folder.resolve().name, run.report, found)
 
 
-def trial_of(subject: Subject, run: Run, report: EvalReport) -> Trial:
+def card_trial(subject: CardSubject, run: Run, report: EvalReport) -> CardTrial:
     """Finds the subject in an evaluation. Raises InputError where it is not there, or was asked
     when it had other weights."""
     own = next((m for m in report.models if _is_subject(subject, m)), None)
@@ -111,23 +118,23 @@ def trial_of(subject: Subject, run: Run, report: EvalReport) -> Trial:
         known, key=lambda label: [i.name for i in subject.ingredients].index(known[label])
     )
     names = {own.model: subject.title} | {label: known[label] for label in ordered} | others
-    return Trial(report, own, names)
+    return CardTrial(report, own, names)
 
 
-def measured_of(subject: Subject, run: Run, report: OverlapReport) -> Measured:
+def measured_of(subject: CardSubject, run: Run, report: OverlapReport) -> Measured:
     """Finds the subject and its sources in an overlap report. Raises InputError for a control, and
     where none of them is there or the base is another one."""
     if report.control is not None:
         raise InputError(f"{run.file}: is a control against {report.control}; leave it out")
     base = subject.base
-    if base is None or not _same(report.base, base.label):
+    if base is None or not same_place(report.base, base.label):
         raise InputError(f"{run.file}: was measured against {report.base}, which is not the base "
                          f"of {subject.folder}")  # fmt: skip
     models: dict[str, ModelRecord] = {}
     for model in report.models:
         end = model.model.removeprefix(f"{report.base}+")
         for one in subject.sources:
-            if _same(model.model, one.label) or _same(end, one.label):
+            if same_place(model.model, one.label) or same_place(end, one.label):
                 models[one.name] = model
         if subject.is_at(model.model):
             models[subject.title] = model
@@ -136,35 +143,24 @@ def measured_of(subject: Subject, run: Run, report: OverlapReport) -> Measured:
     return Measured(report, models)
 
 
-def _is_subject(subject: Subject, model: ModelResult) -> bool:
+def _is_subject(subject: CardSubject, model: ModelResult) -> bool:
     if model.hash is None:
         return subject.is_at(model.model)
-    if not subject.is_adapter:
-        return model.hash == subject.hash
-    base = subject.base
-    on_base = f"{base.hash}+{subject.hash}" if base is not None else subject.hash
-    return model.hash in (on_base, subject.hash)
+    return same_weights(model.hash, subject.hash, subject.base_hash)
 
 
-def _ingredient(subject: Subject, model: ModelResult) -> Ingredient | None:
+def _ingredient(subject: CardSubject, model: ModelResult) -> Ingredient | None:
     """The model that went in which an evaluation asked: by its weights, and as one that shares
     them by its name; without hashes by its name alone."""
-    base = subject.base
-    on_base = "" if base is None else f"{base.hash}+"
+    named = [one for one in subject.ingredients if same_place(model.model, one.label)]
+    if model.hash is None:
+        return named[0] if named else None
     same = [
         one
         for one in subject.ingredients
-        if one.hash is not None and model.hash in (one.hash, on_base + one.hash)
+        if one.hash is not None and same_weights(model.hash, one.hash, subject.base_hash)
     ]
-    named = [one for one in subject.ingredients if _same(model.model, one.label)]
-    if model.hash is None:
-        return named[0] if named else None
     return next((one for one in same if one in named), same[0] if same else None)
-
-
-def _same(a: str, b: str) -> bool:
-    """Whether two references are equal, or one folder."""
-    return a == b or (Path(a).exists() and Path(a).resolve() == Path(b).resolve())
 
 
 def _plain(label: str) -> str:
@@ -173,7 +169,9 @@ def _plain(label: str) -> str:
     return "+".join(part if part.count("/") == 1 else part.rpartition("/")[2] for part in parts)
 
 
-def sort_results(subject: Subject, runs: Sequence[Run]) -> tuple[list[Trial], list[Measured]]:
+def sort_results(
+    subject: CardSubject, runs: Sequence[Run]
+) -> tuple[list[CardTrial], list[Measured]]:
     """The evaluations and overlap reports among results.
 
     Raises InputError for one that concerns another model, and for results that no card shows.
@@ -181,7 +179,7 @@ def sort_results(subject: Subject, runs: Sequence[Run]) -> tuple[list[Trial], li
     trials, measured = [], []
     for run in _concerning(subject, runs):
         if isinstance(run.report, EvalReport):
-            trials.append(trial_of(subject, run, run.report))
+            trials.append(card_trial(subject, run, run.report))
         elif isinstance(run.report, OverlapReport):
             measured.append(measured_of(subject, run, run.report))
         else:
@@ -191,6 +189,6 @@ def sort_results(subject: Subject, runs: Sequence[Run]) -> tuple[list[Trial], li
     return trials, measured
 
 
-def _concerning(subject: Subject, runs: Sequence[Run]) -> Iterator[Run]:
+def _concerning(subject: CardSubject, runs: Sequence[Run]) -> Iterator[Run]:
     """All but the subject's own record, which lies beside results that were kept in its folder."""
     return (run for run in runs if run.file.resolve() != (subject.folder / RECORD).resolve())

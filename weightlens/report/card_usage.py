@@ -9,7 +9,7 @@ from weightlens.checkpoint.adapter import CONFIG_FILE
 from weightlens.checkpoint.chat import chat_template
 from weightlens.merge.extract_record import ExtractReport, ExtractSettings
 from weightlens.merge.ingredients import Ingredient
-from weightlens.report.card_subject import RECORD, Subject
+from weightlens.report.card_subject import RECORD, CardSubject
 from weightlens.report.card_words import code, fenced, listed
 
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -28,7 +28,7 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_t
 """
 
 
-def usage(subject: Subject, repo: str) -> Iterator[str]:
+def usage(subject: CardSubject, repo: str) -> Iterator[str]:
     """How to load and ask it with transformers, and with vLLM. repo: where it lies on the Hub."""
     chat = _has_template(subject)
     yield "With transformers" + (" and PEFT" if subject.is_adapter else "") + ":"
@@ -48,7 +48,7 @@ def usage(subject: Subject, repo: str) -> Iterator[str]:
         )
 
 
-def reproduction(subject: Subject, repo: str) -> Iterator[str]:
+def reproduction(subject: CardSubject, repo: str) -> Iterator[str]:
     """The one command that makes it again, and what it needs."""
     record = subject.record
     if isinstance(record, ExtractReport):
@@ -59,10 +59,8 @@ def reproduction(subject: Subject, repo: str) -> Iterator[str]:
         return
     local = [one for one in subject.ingredients if one.repo is None]
     given = "".join(f" \\\n    --source {_shell(one.name)}={_place(one)}" for one in local)
-    yield fenced(
-        f"hf download {repo} {RECORD} --local-dir .\nweightlens merge {RECORD} rebuilt{given}",
-        "bash",
-    )
+    fetched = f"hf download {_shell(repo)} {RECORD} --local-dir ."
+    yield fenced(f"{fetched}\nweightlens merge {RECORD} rebuilt{given}", "bash")
     yield ""
     words = (
         f"`{RECORD}` holds the recipe, the seed ({record.seed}) and the hash of every model that "
@@ -77,11 +75,16 @@ def _place(one: Ingredient) -> str:
     return shlex.quote(f"path/to/{one.name}")
 
 
+def _python(text: str) -> str:
+    """As a literal; so quoted, JSON is Python."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _shell(name: str) -> str:
     return shlex.quote(name)
 
 
-def _has_template(subject: Subject) -> bool:
+def _has_template(subject: CardSubject) -> bool:
     """Of an adapter that of its base; supposed where the base is not here to be asked."""
     if not subject.is_adapter:
         return chat_template(subject.folder) is not None
@@ -95,39 +98,39 @@ def _load(repo: str) -> str:
     return f"""\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-name = "{repo}"
+name = {_python(repo)}
 tokenizer = AutoTokenizer.from_pretrained(name)
 model = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
 """
 
 
-def _load_adapter(subject: Subject, repo: str) -> str:
+def _load_adapter(subject: CardSubject, repo: str) -> str:
     return f"""\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = "{_base_place(subject)}"
+base = {_python(_base_place(subject))}
 tokenizer = AutoTokenizer.from_pretrained(base)
 model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-model = PeftModel.from_pretrained(model, "{repo}")
+model = PeftModel.from_pretrained(model, {_python(repo)})
 """
 
 
-def _base_place(subject: Subject) -> str:
+def _base_place(subject: CardSubject) -> str:
     base = subject.base
     if base is None:
         return "path/to/base"
     return base.repo or f"path/to/{base.name}"
 
 
-def _vllm(subject: Subject, repo: str, chat: bool) -> str:
+def _vllm(subject: CardSubject, repo: str, chat: bool) -> str:
     params = "SamplingParams(max_tokens=256)"
     call = f"llm.chat(messages, {params}" if chat else (
         f'llm.generate("The capital of France is", {params}')  # fmt: skip
     asked = f"{_ASKED}\n" if chat else ""
     if not subject.is_adapter:
         return (
-            f'from vllm import LLM, SamplingParams\n\nllm = LLM(model="{repo}")\n{asked}'
+            f"from vllm import LLM, SamplingParams\n\nllm = LLM(model={_python(repo)})\n{asked}"
             f"print({call})[0].outputs[0].text)"
         )
     config = json.loads((subject.folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -138,12 +141,12 @@ from huggingface_hub import snapshot_download
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
-llm = LLM(model="{_base_place(subject)}", enable_lora=True, max_lora_rank={allowed})
-adapter = LoRARequest("{subject.title}", 1, snapshot_download("{repo}"))
+llm = LLM(model={_python(_base_place(subject))}, enable_lora=True, max_lora_rank={allowed})
+adapter = LoRARequest({_python(subject.title)}, 1, snapshot_download({_python(repo)}))
 {asked}print({call}, lora_request=adapter)[0].outputs[0].text)"""
 
 
-def _extraction(subject: Subject, settings: ExtractSettings) -> str:
+def _extraction(subject: CardSubject, settings: ExtractSettings) -> str:
     size = settings.size
     options = ["--noise"] if size.by == "noise" else [f"--{size.by} {size.value:g}"]
     options += [f"--max-rank {size.most}"] if size.most is not None else []

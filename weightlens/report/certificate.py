@@ -1,13 +1,15 @@
-"""How the base's subspaces were found, and how sure they are, in sentences."""
+"""How the base's subspaces were found, how sure they are, and what a delta says, in sentences."""
 
 from collections import Counter
 from collections.abc import Iterator
 
 from weightlens.survey.compare_result import CompareReport
-from weightlens.survey.result import OverlapReport, SubspaceRecord
+from weightlens.survey.result import ModelRecord, OverlapReport, SubspaceRecord
 
 CERTIFIED = 1e-3
 """The largest sine of an error angle that is still called certified."""
+MOSTLY_ROUNDING = 0.5
+"""The rounding share, over all matrices, from which on a delta is warned of."""
 
 
 def certificate(report: OverlapReport) -> Iterator[str]:
@@ -33,6 +35,23 @@ def certificate(report: OverlapReport) -> Iterator[str]:
             f"{unclear} {are} not unique (σ_k = σ_k+1 within rounding): {which} on an "
             "arbitrary choice."
         )
+
+
+def rounding_warning(report: OverlapReport, model: ModelRecord) -> str | None:
+    """Of a delta that is mostly rounding, that its overlaps say little; else None.
+
+    It names the model where the report has several.
+    """
+    share = model.summary.all.rounding_share
+    if share is None or share < MOSTLY_ROUNDING:
+        return None
+    of = f"this delta ({_share(share)})"
+    if len(report.models) > 1:
+        of = f"the delta of {model.model} ({_share(share)})"
+    return (
+        f"rounding to the file's dtype explains most of {of}; its overlaps say little about what "
+        "was learned"
+    )
 
 
 def interrupted(report: OverlapReport | CompareReport) -> str | None:
@@ -69,3 +88,7 @@ def _paths(report: OverlapReport, found: list[SubspaceRecord]) -> str:
         "cached": "{} from the cache",
     }
     return ", ".join(text.format(counts[key]) for key, text in said.items() if counts.get(key))
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:,.0f} %"

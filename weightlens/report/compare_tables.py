@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from weightlens.report.banded import Banded, Line
 from weightlens.report.certificate import interrupted
 from weightlens.report.grid import short_modules
+from weightlens.report.names import short_models
 from weightlens.survey.compare_result import CompareReport, PairRecord, Subspaces
 
 EXPLAINED = (
@@ -19,22 +19,35 @@ EXPLAINED = (
 )
 
 
+_PAIR_HEADS = (
+    ("a", "b"), ("cosine",), ("sign\nconflict",), ("a in b\n÷ chance", "b in a\n÷ chance"),
+    ("interference",),
+)  # fmt: skip
+_MODULE_HEADS = (
+    ("module",), ("cosine",), ("sign\nconflict",),
+    ("column distance\n÷ chance", "row distance\n÷ chance"), ("interference",),
+)  # fmt: skip
+
+
 def compare_tables(report: CompareReport) -> list[RenderableType]:
     """A line a pair, then for each pair a line a module."""
     by = f"{report.subspace.by} {report.subspace.value:g}"
-    table = _table(f"fine-tunes of {report.base}, subspaces of their deltas by {by}", "a", "b")
-    for name in ("cosine", "sign conflict", "a in b ÷ chance", "b in a ÷ chance", "interference"):
-        table.add_column(name, justify="right")
-    for row in pair_rows(report):
-        table.add_row(*row)
+    title = f"fine-tunes of {report.base}, subspaces of their deltas by {by}"
+    names = short_models(report.models)
+    short = dict(zip(report.models, names, strict=True))
+    rows = [(short.get(a, a), short.get(b, b), *numbers) for a, b, *numbers in pair_rows(report)]
     parts: list[RenderableType] = []
     cut_short = interrupted(report)
     if cut_short is not None:
         parts.append(Text(f"This report was {cut_short}.", style="bold red"))
-    parts.append(table)
-    for a in range(len(report.models)):
-        parts += [_modules(report, a, b) for b in range(a + 1, len(report.models))]
+    parts += [Banded(title, _PAIR_HEADS, [*map(Line, rows)]), ""]
+    for a in range(len(names)):
+        for b in range(a + 1, len(names)):
+            title = f"{names[a]} and {names[b]}, means by module"
+            lines = [Line(row) for row in module_rows(report, a, b)]
+            parts += [Banded(title, _MODULE_HEADS, lines), ""]
     parts.append(EXPLAINED)
+    parts += [Text(f"{short[name]}: {name}", style="dim") for name in short if short[name] != name]
     return parts
 
 
@@ -69,23 +82,6 @@ def module_rows(report: CompareReport, a: int, b: int) -> Iterator[list[str]]:
             _number(_mean(_distances([p.rows for p in pairs]))),
             _number(_mean([p.interference for p in pairs])),
         ]
-
-
-def _modules(report: CompareReport, a: int, b: int) -> Table:
-    table = _table(f"{report.models[a]} and {report.models[b]}, means by module", "module")
-    for name in ("cosine", "sign conflict", "distance ÷ chance: column", "row", "interference"):
-        table.add_column(name, justify="right")
-    for row in module_rows(report, a, b):
-        table.add_row(*row)
-    return table
-
-
-def _table(title: str, *first: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for name in first:
-        # cut short, the names of two models can look the same
-        table.add_column(name, overflow="fold")
-    return table
 
 
 def _mean(values: list[float]) -> float | None:

@@ -41,6 +41,10 @@ class Part:
         """Where a model's result stands among all."""
         return model, self.task, self.group, self.metric
 
+    def goodness(self, value: float) -> float:
+        """A value, or a difference of two, so that more of it is better."""
+        return value if self.higher_is_better else -value
+
     @property
     def label(self) -> str:
         """Its name."""

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.measure import Measurement
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +27,7 @@ from weightlens.report.eval_parts import (
     score,
     told,
 )
+from weightlens.report.fitting import Fitting
 
 _MOST_COLUMNS = 4
 _SCORE = len("100.0 [100.0, 100.0]")
@@ -44,7 +44,7 @@ def eval_tables(report: EvalReport, kinds: Kinds = NO_KINDS) -> list[RenderableT
     names = names_of(report)
     long = _Long(report, kinds)
     few = len(parts_of(report)) <= _MOST_COLUMNS
-    scores = [_Fitting(_wide_table(report, kinds), long) if few else long]
+    scores = [Fitting(Group(_wide_table(report, kinds), ""), long) if few else long]
     shown: list[RenderableType] = [
         Text(f"{described(report)}: % [95 % interval]", style="bold"),
         "",
@@ -88,24 +88,6 @@ class _Long:
 
     def _cell(self, part: Part, model: str) -> Iterator[str]:
         return _cell(part, results_of(self.report), self.kinds, model)
-
-
-@dataclass(frozen=True)
-class _Fitting:
-    """The wide table where the terminal is wide enough for it, else the long one."""
-
-    wide: Table
-    long: _Long
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        unbounded = options.update(max_width=10_000)
-        needed = Measurement.get(console, unbounded, self.wide).maximum
-        if needed <= options.max_width:
-            yield from (self.wide, "")
-        else:
-            yield self.long
 
 
 def _wide_table(report: EvalReport, kinds: Kinds) -> Table:

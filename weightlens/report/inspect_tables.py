@@ -3,11 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
+from rich.text import Text
 
-from weightlens.survey.inspect import InspectReport, TensorSpectrum
+from weightlens.report.banded import Banded, Line
+from weightlens.report.folding import shared_prefix
+from weightlens.survey.inspect import Group, InspectReport, TensorSpectrum
+
+_GROUP_HEADS = (("module",), ("tensors", "shape"), ("dtype",), ("parameters", "MB"))
+_SPECTRUM_HEADS = (("tensor",), ("norm", "σ₁"), ("stable\nrank", "effective\nrank"))
+_USUAL_END = ".weight"
 
 
 def inspect_tables(report: InspectReport) -> list[RenderableType]:
@@ -20,29 +25,45 @@ def inspect_tables(report: InspectReport) -> list[RenderableType]:
         f"{report.bytes / 1e6:,.1f} MB",
     ]
     if report.adapter is not None:
-        lines.append(", ".join(f"{k}: {v}" for k, v in report.adapter.items() if v is not None))
+        lines.append(", ".join(_settings(report.adapter)))
     elif report.tied_embeddings:
         lines.append("input and output embeddings are tied")
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("module")
-    for name in ("tensors", "shape", "dtype", "parameters", "MB"):
-        table.add_column(name, justify="right")
-    for group in report.groups:
-        shape = "mixed" if group.shape is None else " × ".join(map(str, group.shape)) or "scalar"
-        table.add_row(
-            group.module,
-            str(group.tensors),
-            shape,
-            group.dtype or "mixed",
-            _count(group.parameters),
-            f"{group.bytes / 1e6:,.1f}",
-        )
-    lines.append(table)
+    lines += ["", *_groups(report.groups)]
     if report.provenance is not None:
         lines += _made(report.provenance)
     if report.spectra is not None:
-        lines.append(_spectra_table(report.spectra))
+        lines += _spectra(report.spectra)
     return lines
+
+
+def _settings(adapter: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in adapter.items():
+        if value is not None:
+            yield f"{name}: {' '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _groups(groups: Sequence[Group]) -> Iterator[RenderableType]:
+    """A line a module; what all names begin with is said once."""
+    prefix = shared_prefix([group.module for group in groups])
+    lines = []
+    for group in groups:
+        shape = "mixed" if group.shape is None else " × ".join(map(str, group.shape)) or "scalar"
+        lines.append(
+            Line(
+                (
+                    group.module.removeprefix(prefix),
+                    str(group.tensors),
+                    shape,
+                    group.dtype or "mixed",
+                    _count(group.parameters),
+                    f"{group.bytes / 1e6:,.1f}",
+                )
+            )
+        )
+    yield Banded("", _GROUP_HEADS, lines)
+    if prefix:
+        yield Text(f"Names of modules are without {prefix}", style="dim")
+    yield ""
 
 
 def _made(made: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -63,22 +84,28 @@ def _made(made: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield str(made.get("recipe", "")).rstrip()
 
 
-def _spectra_table(found: Sequence[TensorSpectrum]) -> Table:
-    """A line a tensor; what is broken stands in the last column."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("tensor")
-    for name in ("norm", "σ₁", "stable rank", "effective rank", "broken"):
-        table.add_column(name, justify="right")
-    for tensor in found:
-        counts = {"NaN": tensor.nan, "Inf": tensor.inf, "dead rows": tensor.dead_rows or 0}
-        broken = [f"{n} {what}" for what, n in counts.items() if n]
+def _spectra(found: Sequence[TensorSpectrum]) -> Iterator[RenderableType]:
+    """A line a tensor; what is broken stands in the last column, where anything is."""
+    prefix = shared_prefix([tensor.name for tensor in found])
+    broken = [_broken(tensor) for tensor in found]
+    heads = (*_SPECTRUM_HEADS, ("broken",)) if any(broken) else _SPECTRUM_HEADS
+    lines = []
+    for tensor, what in zip(found, broken, strict=True):
         numbers = (tensor.norm, tensor.spectral_norm, tensor.stable_rank, tensor.effective_rank)
-        table.add_row(
-            tensor.name,
-            *["–" if v is None else f"{v:.4g}" for v in numbers],
-            ", ".join(broken),
-        )
-    return table
+        shown = ["–" if v is None else f"{v:.4g}" for v in numbers]
+        name = tensor.name.removeprefix(prefix).removesuffix(_USUAL_END)
+        lines.append(Line((name, *shown, what)))
+    yield Banded("", heads, lines)
+    left_out = " and ".join(part for part in (prefix, _USUAL_END) if part)
+    yield Text(f"Names of tensors are without {left_out}", style="dim")
+    if not any(broken):
+        yield "No NaN, no Inf, and no dead rows."
+
+
+def _broken(tensor: TensorSpectrum) -> str:
+    dead = tensor.dead_rows or 0
+    counts = {"NaN": tensor.nan, "Inf": tensor.inf, "dead row" + "s" * (dead != 1): dead}
+    return ",\n".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
 def _count(n: int) -> str:

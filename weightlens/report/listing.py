@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
-from rich import box
-from rich.console import RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from weightlens.evaluate.result import EvalReport
 from weightlens.merge.extract_record import ExtractReport
 from weightlens.merge.record import MergeReport
 from weightlens.record import Record
+from weightlens.report.banded import plain_table
 from weightlens.report.eval_parts import compared_parts, figure, names_of, results_of
+from weightlens.report.fitting import Fitting
 from weightlens.report.names import short_models
 from weightlens.report.numbers import number, percent
 from weightlens.report.recipe_text import methods_of
@@ -51,16 +52,26 @@ def listed(listing: Listing) -> RunsReport:
 
 
 def runs_tables(report: RunsReport) -> list[RenderableType]:
-    """A line a result."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    """A line a result where that fits the terminal, else a few below each other."""
+    table = plain_table()
     for name in ("kind", "when", "what", "models", "scores", "file"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("kind", "when"))
+        table.add_column(name, no_wrap=True)
     for run in report.runs:
         models, scores = (Text("\n".join(part)) for part in (run.models, run.scores))
-        when = run.when.replace("T", " ")[:16]
-        table.add_row(run.kind, when, Text(run.what), models, scores, Text(run.file))
-    shown: list[RenderableType] = [table] if report.runs else ["No result of weightlens here."]
+        table.add_row(run.kind, _when(run), Text(run.what), models, scores, Text(run.file))
+    few = Group(*(_below_each_other(run) for run in report.runs))
+    shown = [Fitting(table, few)] if report.runs else ["No result of weightlens here."]
     return [*shown, *(f"unreadable: {told}" for told in report.unreadable)]
+
+
+def _below_each_other(run: ListedRun) -> RenderableType:
+    head = Text(f"{run.kind}  {_when(run)}  {run.what}", style="bold")
+    told = Text("\n".join((", ".join(run.models), *run.scores, run.file)))
+    return Group(head, Padding(told, (0, 0, 0, 2)))
+
+
+def _when(run: ListedRun) -> str:
+    return run.when.replace("T", " ")[:16]
 
 
 def _listed(run: Run) -> ListedRun:

@@ -1,7 +1,7 @@
-"""Short names of models, for legends and axes."""
+"""Short names of models, for legends and axes, and of the files of results, for titles."""
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 
 def short_models(models: Sequence[str]) -> list[str]:
@@ -19,6 +19,12 @@ def short_models(models: Sequence[str]) -> list[str]:
         f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
         for i, name in enumerate(names)
     ]
+
+
+def short_files(files: Sequence[Path]) -> list[str]:
+    """Folder and stem of each file, those of one and the same name numbered."""
+    names = [f"{file.parent.name}/{file.stem}".removeprefix("/") for file in files]
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _end(model: str, length: int) -> str:

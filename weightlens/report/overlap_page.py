@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from weightlens.record import write_output
-from weightlens.report.certificate import certificate, interrupted
+from weightlens.report.certificate import certificate, interrupted, rounding_warning
 from weightlens.report.legend import look_of
 from weightlens.report.matrix_table import matrix_table
 from weightlens.report.numbers import percent
@@ -48,8 +48,8 @@ def overlap_sections(report: OverlapReport, prefix: str = "") -> Iterator[Sectio
 
 
 def overlap_sentences(report: OverlapReport) -> list[str]:
-    """What every model reads, and how sure the subspaces are."""
-    return [*map(_sentence, report.models), *certificate(report)]
+    """What every model reads, what of it says little, and how sure the subspaces are."""
+    return [*(f"Warning: {warning}." for warning in _warnings(report)), *_read(report)]
 
 
 def _head(report: OverlapReport) -> str:
@@ -60,11 +60,21 @@ def _head(report: OverlapReport) -> str:
             "what a delta of random orientation reads. weightlens "
             f"{escape(report.weightlens)}.</p>",
             alarm(interrupted(report)),
-            "<ul>"
-            + "".join(f"<li>{escape(line)}</li>" for line in overlap_sentences(report))
-            + "</ul>",
+            *(alarm(f"Warning: {warning}.") for warning in _warnings(report)),
+            "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in _read(report)) + "</ul>",
         )
     )
+
+
+def _warnings(report: OverlapReport) -> Iterator[str]:
+    for model in report.models:
+        warning = rounding_warning(report, model)
+        if warning is not None:
+            yield warning
+
+
+def _read(report: OverlapReport) -> list[str]:
+    return [*map(_sentence, report.models), *certificate(report)]
 
 
 def _sentence(model: ModelRecord) -> str:

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Collection, Iterator, Sequence
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from weightlens.report.certificate import certificate, interrupted
+from weightlens.report.banded import Banded, Line
+from weightlens.report.certificate import certificate, interrupted, rounding_warning
 from weightlens.report.colours import about_zero
 from weightlens.report.grid import (
     SIDES,
@@ -30,6 +29,14 @@ from weightlens.survey.result import MatrixRecord, Mean, ModelRecord, OverlapRep
 from weightlens.survey.summary import mean_of
 
 _SHOWN: tuple[Side, ...] = ("column", "row")
+_MODULE_HEADS = (
+    ("module",), ("n", "k"), ("column", "z"), ("row", "z"),
+    ("both",), ("weighted",), ("‖Δ‖/‖W‖",), ("rounding",),
+)  # fmt: skip
+_STACK_HEADS = (
+    ("module",), ("layers", "experts"), ("‖Δ‖",), ("column", "z"), ("row", "z"), ("both", "z"),
+)  # fmt: skip
+_TRAINING_HEADS = (("step", "model"), ("‖Δ‖",), ("column",), ("row",), ("both",))
 
 
 def overlap_tables(report: OverlapReport) -> list[RenderableType]:
@@ -52,6 +59,9 @@ def overlap_tables(report: OverlapReport) -> list[RenderableType]:
 
 def _of_model(report: OverlapReport, model: ModelRecord) -> Iterator[RenderableType]:
     yield from (_module_table(report, model), "")
+    warning = rounding_warning(report, model)
+    if warning is not None:
+        yield from (Text(f"warning: {warning}", style="bold red"), "")
     grid = overlap_grid(model)
     if len(grid.layers) > 1:
         yield _heat(grid)
@@ -79,22 +89,19 @@ def _stack_heat(grid: Grid) -> HeatBlocks:
     )
 
 
-def _module_table(report: OverlapReport, model: ModelRecord) -> Table:
+def _module_table(report: OverlapReport, model: ModelRecord) -> Banded:
     k = f"{report.subspace.by} {report.subspace.value:g}"
     title = f"{model.model} ({model.kind}) against {report.against}, subspace by {k}"
-    table = _table(title, "module")
-    for name in ("n", "k", "column", "z", "row", "z", "both", "weighted", "‖Δ‖/‖W‖", "rounding"):
-        table.add_column(name, justify="right", no_wrap=True)
+    lines = []
     for (module, part), label in column_labels(model.matrices).items():
         group = [m for m in model.matrices if (m.module, m.part) == (module, part)]
         if part is None:
-            table.add_row(*_module_row(_name(label), model.summary.modules[module], group))
+            lines.append(Line(_module_row(_name(label), model.summary.modules[module], group)))
         else:
-            table.add_row(*_module_row(f" .{part}", mean_of(group), group), style="dim")
+            lines.append(Line(_module_row(f" .{part}", mean_of(group), group), style="dim"))
     whole = [m for m in model.matrices if m.part is None]
-    table.add_section()
-    table.add_row(*_module_row("all", model.summary.all, whole), style="bold")
-    return table
+    lines.append(Line(_module_row("all", model.summary.all, whole), style="bold", apart=True))
+    return Banded(title, _MODULE_HEADS, lines)
 
 
 def _module_row(name: str, mean: Mean, matrices: Sequence[MatrixRecord]) -> list[str | Text]:
@@ -117,14 +124,11 @@ def _module_row(name: str, mean: Mean, matrices: Sequence[MatrixRecord]) -> list
     ]
 
 
-def _stack_table(stacks: Sequence[StackRecord]) -> Table:
+def _stack_table(stacks: Sequence[StackRecord]) -> Banded:
     """A line a module: means over its layers, by the energy of the stacks' deltas."""
-    table = _table("experts together, each stack as one block-diagonal matrix", "module")
-    for name in ("layers", "experts", "‖Δ‖", "column", "z", "row", "z", "both", "z"):
-        table.add_column(name, justify="right", no_wrap=True)
+    lines = []
     for module, label in short_modules([s.module for s in stacks]).items():
         group = [s for s in stacks if s.module == module]
-        experts = {s.experts for s in group}
         cells: list[str | Text] = []
         for side in SIDES:
             cell = mean_cell(group, side)
@@ -132,36 +136,35 @@ def _stack_table(stacks: Sequence[StackRecord]) -> Table:
                 Text("–") if cell is None else _against_chance(cell.overlap, cell.ratio),
                 median_z([side_of(s, side).z for s in group]),
             ]
-        table.add_row(
-            _name(label),
-            str(len(group)),
-            _range(experts),
-            f"{math.hypot(*(s.delta_norm for s in group)):.4g}",
-            *cells,
-        )
-    return table
+        norm = math.hypot(*(s.delta_norm for s in group))
+        experts = _range({s.experts for s in group})
+        lines.append(Line((_name(label), str(len(group)), experts, f"{norm:.4g}", *cells)))
+    title = "experts together, each stack as one block-diagonal matrix"
+    return Banded(title, _STACK_HEADS, lines)
 
 
 def _training(run: TrainingRun) -> Iterator[RenderableType]:
     """A line a checkpoint over all matrices, then by module."""
     of = "" if run.name is None else f" of {run.name}"
-    table = _table(f"over training{of}, all matrices", "step")
-    table.columns[0].justify = "right"
-    table.add_column("model")
-    for name in ("‖Δ‖", "column", "row", "both"):
-        table.add_column(name, justify="right", no_wrap=True)
     names = short_models([model.model for model in run.models])
-    for step, name, model in zip(run.steps, names, run.models, strict=True):
+    steps = [str(step) for step in run.steps]
+    wide = max(map(len, steps))
+    lines = []
+    for step, name, model in zip(steps, names, run.models, strict=True):
         mean = model.summary.all
-        table.add_row(
-            str(step),
-            name,
-            f"{mean.delta_norm:.4g}",
-            _against_chance(mean.column_by_energy, mean.column_over_chance),
-            _against_chance(mean.row_by_energy, mean.row_over_chance),
-            _against_chance(mean.both_by_energy, mean.both_over_chance),
+        lines.append(
+            Line(
+                (
+                    step.rjust(wide),
+                    name,
+                    f"{mean.delta_norm:.4g}",
+                    _against_chance(mean.column_by_energy, mean.column_over_chance),
+                    _against_chance(mean.row_by_energy, mean.row_over_chance),
+                    _against_chance(mean.both_by_energy, mean.both_over_chance),
+                )
+            )
         )
-    yield from (table, "")
+    yield from (Banded(f"over training{of}, all matrices", _TRAINING_HEADS, lines), "")
     yield _training_heat(run)
 
 
@@ -176,21 +179,21 @@ def _training_heat(run: TrainingRun) -> HeatBlocks:
     return HeatBlocks("step", [*map(str, run.steps)], [*modules.values()], maps)
 
 
-def _more_table(model: ModelRecord) -> Table:
+def _more_table(model: ModelRecord) -> Banded:
     """Means of the further metrics by module; the curve is left to JSON and CSV."""
     whole = [m for m in model.matrices if m.part is None]
     names = [n for n in next(m.more for m in whole if m.more) if "_at_" not in n]
-    table = _table(f"further metrics of {model.model}, means by module", "metric")
-    for module in short_modules([m.module for m in whole]).values():
-        table.add_column(module, justify="right")
+    modules = short_modules([m.module for m in whole])
+    lines = []
     for name in names:
         cells = []
-        for module in dict.fromkeys(m.module for m in whole):
+        for module in modules:
             values = [m.more.get(name) for m in whole if m.module == module]
             known = [v for v in values if v is not None]
             cells.append(f"{sum(known) / len(known):.3g}" if known else "–")
-        table.add_row(name, *cells)
-    return table
+        lines.append(Line((name, *cells)))
+    title = f"further metrics of {model.model}, means by module"
+    return Banded(title, (("metric",), *((_name(m),) for m in modules.values())), lines)
 
 
 def _remarks(model: ModelRecord) -> Iterator[str]:
@@ -203,20 +206,6 @@ def _remarks(model: ModelRecord) -> Iterator[str]:
     for skipped in model.skipped:
         if "rows" in skipped.reason:
             yield f"{skipped.name} was left out: {skipped.reason}."
-
-
-def _table(title: str, first: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column(first, overflow="fold")
-    return table
 
 
 def _name(module: str) -> str:

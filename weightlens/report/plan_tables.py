@@ -32,6 +32,8 @@ def _rows(plan: PlanReport) -> list[tuple[str, str]]:
     if plan.tensors is not None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in plan.kinds.items())
         rows.append(("tensors", f"{plan.tensors:,}: {kinds}"))
+    if plan.finished:
+        rows.append(("finished", f"{plan.finished:,} tensors, by a run that was interrupted"))
     if plan.bytes_to_download:
         rows.append(("download first", _size(plan.bytes_to_download)))
     rows += [("read", _size(plan.bytes_read)), ("written", _written(plan))]

@@ -1,13 +1,8 @@
-"""Recipes on screen: what one comes to, and the table of methods."""
+"""What recipes come to, on screen."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import RenderableType
-from rich.table import Table
-
-from weightlens.merge.catalogue import Catalogue, MethodEntry, ParameterEntry
 from weightlens.merge.documents import Documents
 from weightlens.merge.grouping import Group, Use
 from weightlens.merge.resolution import Resolution
@@ -71,41 +66,3 @@ def _strip(transform: Strip) -> str:
 def _dtype(resolution: Resolution) -> str:
     name = resolution.recipe.out_dtype or resolution.recipe.dtype or "as the sources"
     return f"{name}, as an adapter" if resolution.recipe.output == "adapter" else name
-
-
-def method_tables(catalogue: Catalogue) -> list[RenderableType]:
-    """The catalogue: a line for each method."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("method", "sources", "base", "passes", "parameters", "reference"):
-        table.add_column(name, no_wrap=name in ("method", "sources"))
-    for entry in catalogue.methods:
-        table.add_row(
-            entry.name,
-            _count(entry),
-            {"ignored": "a source", "optional": "may be"}.get(entry.base, "needed"),
-            entry.passes,
-            ", ".join(map(_parameter, entry.parameters)) or "–",
-            entry.reference or "–",
-        )
-    return [
-        table,
-        "* each source has its own. A parameter without a value must be given. Sources are counted "
-        "without the base, unless it is one of them.",
-        "`weightlens recipe new METHOD` explains each in a recipe to begin with; `transforms` puts "
-        "a strip before any method on deltas.",
-    ]
-
-
-def _count(entry: MethodEntry) -> str:
-    if entry.most is None:
-        return f"{entry.fewest} …"
-    return str(entry.most) if entry.most == entry.fewest else f"{entry.fewest}–{entry.most}"
-
-
-def _parameter(parameter: ParameterEntry) -> str:
-    star = "*" if parameter.each else ""
-    if parameter.needed:
-        return f"{parameter.name}{star}"
-    value = parameter.default
-    shown = "none" if value is None else str(value).lower() if isinstance(value, bool) else value
-    return f"{parameter.name}{star} {shown}"

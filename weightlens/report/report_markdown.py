@@ -19,7 +19,7 @@ from weightlens.report.eval_parts import (
 )
 from weightlens.report.grid import SIDES, mean_over_chance
 from weightlens.report.joined import joined
-from weightlens.report.names import short_models
+from weightlens.report.names import short_files, short_models
 from weightlens.report.numbers import number, percent
 from weightlens.report.runs import Run
 from weightlens.report.score_blocks import kind_of
@@ -43,8 +43,7 @@ def report_markdown(subject: Subject) -> str:
     for evaluated in subject.evaluations:
         if evaluated not in told_of:
             lines += [f"### {escaped(evaluated.report.suite)}", "", *_scores(evaluated, None)]
-    for run in joined(subject.rest):
-        lines += _other(run)
+    lines += _others(joined(subject.rest))
     lines += [f"- {escaped(note)}" for note in subject.notes]
     for merged, _ in subject.merges:
         lines += ["", *_recipe(merged), *_provenance(merged)]
@@ -123,10 +122,19 @@ def _strips(report: MergeReport) -> Iterator[str]:
     yield ""
 
 
+def _others(runs: Sequence[Run]) -> Iterator[str]:
+    """Overlaps with the names of their files where there are several."""
+    files = [run.file for run in runs if run.kind == "overlap"]
+    named = dict(zip(files, short_files(files), strict=True)) if len(files) > 1 else {}
+    for run in runs:
+        if isinstance(run.report, OverlapReport):
+            yield from _overlap(run.report, named.get(run.file))
+        else:
+            yield from _other(run)
+
+
 def _other(run: Run) -> Iterator[str]:
     match run.report:
-        case OverlapReport():
-            yield from _overlap(run.report)
         case CompareReport():
             yield from _comparison(run.report)
         case ExtractReport():
@@ -139,9 +147,10 @@ def _other(run: Run) -> Iterator[str]:
             yield ""
 
 
-def _overlap(report: OverlapReport) -> Iterator[str]:
+def _overlap(report: OverlapReport, file: str | None) -> Iterator[str]:
     size = f"{report.subspace.by} {report.subspace.value:g}"
-    yield f"#### Overlap with {escaped(report.against)}"
+    where = f" ({escaped(file)})" if file else ""
+    yield f"#### Overlap with {escaped(report.against)}{where}"
     yield ""
     yield from table_head([f"× chance, subspaces by {size}", *SIDES], right=len(SIDES))
     names = short_models([model.model for model in report.models])

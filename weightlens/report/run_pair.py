@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from rich import box
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,9 @@ from weightlens.errors import InputError
 from weightlens.evaluate.result import EvalReport
 from weightlens.merge.record import MergeReport
 from weightlens.record import Record
+from weightlens.report.banded import plain_table
+from weightlens.report.fitting import Fitting
+from weightlens.report.folding import folded
 from weightlens.report.numbers import number
 from weightlens.report.run_values import (
     Value,
@@ -26,6 +29,8 @@ from weightlens.report.runs import Run, read_runs
 from weightlens.survey.result import OverlapReport
 
 _COMPARED = ("merge", "eval", "overlap")
+_NARROWEST = 12
+_NOTHING = 1e-12
 
 
 class RunPair(Record):
@@ -67,19 +72,39 @@ def compare_runs(a: Path, b: Path) -> RunPair:
 def pair_tables(pair: RunPair) -> list[RenderableType]:
     """What differs, and by how much; then the recipes."""
     shown: list[RenderableType] = [f"a: {pair.a}", f"b: {pair.b}", ""]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("")
-    for name in ("a", "b"):
-        table.add_column(name, justify="right")
-    table.add_column("difference", overflow="fold")
-    for value in pair.values:
-        table.add_row(Text(value.what), *map(_written, (value.a, value.b)), Text(_change(value)))
-    shown.append(table)
+    shown.append(_Values(pair.values))
     if pair.recipe:
         shown += ["", *(Text(line, style=_style(line)) for line in pair.recipe)]
     elif pair.kind == "merge":
         shown += ["", "The recipes are the same."]
     return [*shown, *pair.notes]
+
+
+@dataclass(frozen=True)
+class _Values:
+    """A line a value; long names and models are folded so that the difference has room."""
+
+    values: Sequence[Value]
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        width = options.max_width
+        yield Fitting(self._table(width, width), self._table(3 * width // 10, width // 4))
+
+    def _table(self, whats: int, sides: int) -> Table:
+        """whats, sides: the most characters in a line of a name, and of what a and b say."""
+        table = plain_table()
+        for name in ("", "a", "b"):
+            table.add_column(name, justify="right" if name else "left", no_wrap=True)
+        table.add_column("difference", overflow="fold")
+        for value in self.values:
+            table.add_row(
+                Text(folded(value.what, max(_NARROWEST, whats))),
+                *(Text(folded(_written(v), max(_NARROWEST, sides))) for v in (value.a, value.b)),
+                Text(_change(value)),
+            )
+        return table
 
 
 def _of_one_kind(a: Path, b: Path) -> tuple[Run, Run]:
@@ -120,7 +145,10 @@ def _change(value: Value) -> str:
         return f"only in {'a' if value.b is None else 'b'}"
     if value.difference is None:
         return "" if value.a == value.b else "differs"
-    return f"{value.difference:+.3g}".replace("-", "−") if value.difference else "0"
+    # what is left of two sums of the same numbers in another order is no difference
+    if abs(value.difference) < _NOTHING:
+        return "0"
+    return f"{value.difference:+.3g}".replace("-", "−")
 
 
 def _style(line: str) -> str:

@@ -1,7 +1,7 @@
 """The JSON inside a page of samples: an index, and blocks that are parsed when they are looked at.
 
 A block holds rows of one task: its questions, or a model's draws. Where a page may be pushed, what
-is harmful is not in it at all: a hash stands in its place.
+is harmful is not in it at all, nor the id of such a question: a hash stands in its place.
 """
 
 import json
@@ -12,9 +12,22 @@ from typing import Any
 
 from weightlens.evaluate.result import Draw, EvalReport
 from weightlens.report.answer_files import AnswerFile, Judged, Judgements
-from weightlens.report.eval_parts import KIND_NAMES, in_percent, names_of
+from weightlens.report.eval_parts import (
+    KIND_NAMES,
+    compared_parts,
+    in_percent,
+    names_of,
+    results_of,
+)
 from weightlens.report.samples_texts import Shortened, fair_limit, shortened, taken_apart
-from weightlens.report.sensitive import REFUSALS, Harm, hashed, is_hash, unsafe_because
+from weightlens.report.sensitive import (
+    REFUSALS,
+    Harm,
+    hashed,
+    is_hash,
+    unsafe_because,
+    without_words,
+)
 
 QUESTION_FIELDS = ("id", "group", "prompt", "reference", "good", "hidden")
 DRAW_FIELDS = ("question", "draw", "seed", "verdict", "cut", "tokens", "degenerate", "outcome",
@@ -86,10 +99,12 @@ class Samples:
     def beyond(self) -> Iterator[str]:
         """Where a file holds other questions than those that were scored: an earlier run asked
         more."""
-        names = names_of(self._report)
+        names, parts = names_of(self._report), compared_parts(self._report)
+        found = results_of(self._report)
         for model in self._report.models:
             for task, asked in self.tasks.items():
-                scored = sum(r.n for r in model.tasks if r.task == task)
+                keys = (part.of(model.model) for part in parts.values() if part.task == task)
+                scored = sum(found[key].n for key in keys if key in found)
                 held = len(asked.held.get(model.model, ()))
                 if held and held != scored:
                     yield (
@@ -140,7 +155,8 @@ class Samples:
         elif harmful:
             hidden = "folded"  # the reference of a harmful request is what it asks for
         good = self._harm.high_is_good(task, draw.group)
-        return [draw.question, draw.group, prompt, reference, good, hidden]
+        name = without_words(draw.question, task) if hidden and self._withheld else draw.question
+        return [name, draw.group, prompt, reference, good, hidden]
 
     def _draws(self, file: AnswerFile, asked: Asked, places: Mapping[str, int]) -> list[Row]:
         rows = []

@@ -97,8 +97,8 @@ def viewer_notes(samples: Samples, *, withheld: bool) -> Iterator[str]:
     if withheld:
         yield (
             "Left out here: answers to harmful requests that were not refused, answers that a "
-            "judge found unsafe, those requests, and the thinking about them. Their hashes stand "
-            "in their place."
+            "judge found unsafe, those requests with their ids, and the thinking about them. "
+            "Their hashes stand in their place."
         )
     if samples.limit is not None:
         yield (

@@ -14,6 +14,7 @@ from weightlens.evaluate.result import Draw, EvalReport
 REFUSALS = "refusal_rate"
 """How the metric of a task begins that counts refusals."""
 
+_SHORT = 12
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -57,6 +58,14 @@ def _refused(draw: Draw) -> bool:
 def is_hash(text: str) -> bool:
     """Whether a text is the hash that a record of a private task has in its place."""
     return _HASH.fullmatch(text) is not None
+
+
+def without_words(question: str, task: str) -> str:
+    """What the id of a withheld question is replaced by, for it may be made of the prompt: a short
+    hash. One that is but a number stays."""
+    if question.removeprefix(f"{task}/").isdecimal():
+        return question
+    return hashlib.sha256(question.encode()).hexdigest()[:_SHORT]
 
 
 def hashed(text: str) -> str:

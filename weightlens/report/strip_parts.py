@@ -72,16 +72,6 @@ def strip_block(strip: Stripped) -> Block:
     return Block(f"{s.side} overlap", about + untouched, bars)
 
 
-def strip_sentence(strip: Stripped) -> str:
-    """The same in words."""
-    s = strip.summary
-    return (
-        f"{s.side} overlap of {strip.source}: {number(s.before)} before, {number(s.after)} after "
-        f"the strip, {number(s.merged)} in the merged delta, {number(s.written)} as written; "
-        f"chance {number(s.chance)}"
-    )
-
-
 def strip_grids(report: MergeReport) -> Iterator[tuple[str, Side, Grid]]:
     """Maps layer by module, with a title and the side to show: before each strip, and as written
     against the subspace of the last one."""

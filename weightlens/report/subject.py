@@ -7,12 +7,13 @@ agree and hashes do not, the results are of other weights, and that is said too.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from weightlens.checkpoint.digests import content_hash
 from weightlens.checkpoint.weight_files import hashed_files
 from weightlens.evaluate.result import EvalReport, ModelResult
 from weightlens.merge.record import MergeReport, SourceRecord
+from weightlens.report.matching import same_end, same_weights
 from weightlens.report.runs import Run
 
 
@@ -132,22 +133,28 @@ def trial_of(merged: Merged, evaluated: Evaluated) -> Trial | str:
 
 
 def _not_there(merged: Merged, evaluated: Evaluated) -> str:
-    namesakes = [m.model for m in evaluated.report.models if _same_end(m.model, merged.name)]
+    models = evaluated.report.models
+    elsewhere = [m.model for m in models if m.hash and m.hash.endswith(f"+{merged.hash}")]
+    if elsewhere:
+        return (
+            f"{evaluated.file}: {elsewhere[0]} is {merged.name} on another base than the merge's, "
+            "so its scores are not taken for this merge's; evaluate it on its own."
+        )
+    namesakes = [m.model for m in models if same_end(m.model, merged.name)]
     if namesakes:
         return (
             f"{evaluated.file}: {namesakes[0]} has other weights than those that lie in "
             f"{merged.folder.name} now, so its scores are not taken for this merge's; evaluate it "
             "again."
         )
-    asked = ", ".join(m.model for m in evaluated.report.models)
+    asked = ", ".join(m.model for m in models)
     return f"{evaluated.file} does not hold the merge {merged.name}: it asked {asked}."
 
 
 def _is_merge(model: ModelResult, merged: Merged) -> bool:
     if model.hash is not None and merged.hash is not None:
-        # an adapter is asked as BASE+ADAPTER, whose hash is that of both
-        return model.hash == merged.hash or model.hash.endswith(f"+{merged.hash}")
-    return _same_end(model.model, merged.name)
+        return same_weights(model.hash, merged.hash, _hash_of(merged.report.base))
+    return same_end(model.model, merged.name)
 
 
 def _is_base(model: ModelResult, report: MergeReport) -> bool:
@@ -160,9 +167,12 @@ def _is_source(model: ModelResult, report: MergeReport) -> bool:
 
 def _is(model: ModelResult, source: SourceRecord, base: SourceRecord | None) -> bool:
     if model.hash is not None and source.hash is not None:
-        on_base = None if base is None else f"{base.hash}+{source.hash}"
-        return model.hash in (source.hash, on_base)
-    return _same_end(model.model, source.model)
+        return same_weights(model.hash, source.hash, _hash_of(base))
+    return same_end(model.model, source.model)
+
+
+def _hash_of(base: SourceRecord | None) -> str | None:
+    return None if base is None else base.hash
 
 
 def _unsure_of_merge(model: ModelResult, merged: Merged, evaluated: Evaluated) -> Iterator[str]:
@@ -176,15 +186,6 @@ def _unsure_of_merge(model: ModelResult, merged: Merged, evaluated: Evaluated) -
 
 
 def _unsure_of_source(model: ModelResult, report: MergeReport) -> Iterator[str]:
-    named = [s for s in (report.base, *report.sources) if s and _same_end(model.model, s.model)]
+    named = [s for s in (report.base, *report.sources) if s and same_end(model.model, s.model)]
     if model.hash is None or any(source.hash is None for source in named):
         yield f"{model.model} is taken for a model of the recipe by its name alone: no hash."
-
-
-def _same_end(model: str, name: str) -> bool:
-    """Whether two paths or Hub ids end alike; of a sum its last part counts."""
-    return _end(model) == _end(name)
-
-
-def _end(model: str) -> str:
-    return PurePosixPath(model.rpartition("+")[2].partition("@")[0].rstrip("/")).name

@@ -81,7 +81,7 @@ def topic_of(part: Part) -> Topic:
 @dataclass(frozen=True)
 class Compared:
     """The merge against another model on one part. difference: None where it cannot be paired;
-    lost: that of the source which lost most against the same model, by its name."""
+    lost: how much worse than the same model the source is which lost most, by its name."""
 
     part: Part
     n: int
@@ -170,7 +170,7 @@ class _Comparing:
         """The model to compare with."""
         base = self._trial.base
         asked = [m for m in self._trial.sources if part.of(m) in self._results]
-        best = max(asked, key=lambda m: self._value(m, part), default=None)
+        best = max(asked, key=lambda m: part.goodness(self._value(m, part)), default=None)
         if base is None or part.of(base) not in self._results:
             return best
         return best if best and topic_of(part) == "refusal" else base
@@ -178,7 +178,7 @@ class _Comparing:
     def _lost(self, other: str, part: Part) -> tuple[str, float] | None:
         """The source that lost most of an ability against the same model."""
         lost = [
-            (self._names[m], self._value(other, part) - self._value(m, part))
+            (self._names[m], part.goodness(self._value(other, part) - self._value(m, part)))
             for m in self._trial.sources
             if m != other and part.of(m) in self._results
         ]
@@ -238,8 +238,9 @@ def _changed(c: Compared) -> str:
     verb = "gains" if c.difference.value > 0 else "loses"
     said = f"{maybe}{verb} {points(abs(c.difference.value))} points of {c.part.label} against "
     said += c.against
-    if verb == "loses" and c.lost is not None and c.lost[1] > -c.difference.value:
-        said += f", where {c.lost[0]} loses {points(c.lost[1])}"
+    loss = c.part.goodness(-c.difference.value)
+    if loss > 0 and c.lost is not None and c.lost[1] > loss:
+        said += f", where {c.lost[0]} {verb} {points(c.lost[1])}"
     return said
 
 

@@ -42,8 +42,6 @@ def check_limits(report: OverlapReport, limits: Sequence[Limit]) -> None:
             field = _SHORT.get(limit.metric, limit.metric)
             value = getattr(model.summary.all, field)
             if value is not None and not value <= limit.value:
-                failures.append(
-                    f"{field} of {model.model} is {value:.4g}, above {limit.value:g}"
-                )
+                failures.append(f"{field} of {model.model} is {value:.4g}, above {limit.value:g}")
     if failures:
         raise CheckFailed("; ".join(failures))

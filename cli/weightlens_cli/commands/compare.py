@@ -54,3 +54,4 @@ def compare(
         screen.write_text(report.to_json(), json)
     if json != "-":
         screen.console().print(*compare_tables(report), sep="\n")
+    screen.name_written(json=json)

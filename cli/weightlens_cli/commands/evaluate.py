@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from weightlens_cli import evaluating, screen
+from weightlens_cli import evaluating
 
 
 def evaluate(
@@ -85,7 +85,7 @@ def evaluate(
     json: Annotated[
         str | None, typer.Option(help="Write the results as JSON to a file, or - .")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the scores as CSV.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write scores and differences as CSV.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Write scores and differences as Markdown.")
     ] = None,
@@ -99,7 +99,6 @@ def evaluate(
     first question by question. Refusals are told by rules (heuristic v1), which judge no safety;
     programs that models write run only with --run-code.
     """
-    screen.check_target(json)
     if list_tasks:
         evaluating.show_catalogue()
         return
@@ -107,6 +106,10 @@ def evaluate(
     from weightlens.evaluate.chat import Loading
     from weightlens.evaluate.chosen import Changes, Wanted
 
+    targets = evaluating.Targets(json, csv, markdown, html)
+    folder = None if answers else rescore or out
+    targets.check(folder)
+    evaluating.check_judges(judge or [], judge_model, folder)
     if not (suite or task or traces or rescore):
         suite = "builtin"
     wanted = Wanted(
@@ -122,8 +125,7 @@ def evaluate(
     report = evaluating.report_of(
         models or [], answers or [], rescore, wanted=wanted, settings=settings, out=out
     )
-    folder = rescore or out
-    for name in judge or []:
-        report = evaluating.judged(report, folder, name, judge_model, settings.loading)
-    targets = evaluating.Targets(json, csv, markdown, html)
+    if folder is not None:
+        for name in judge or []:
+            report = evaluating.judged(report, folder, name, judge_model, settings.loading)
     evaluating.show(report, targets, folder)

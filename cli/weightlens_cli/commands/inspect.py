@@ -37,3 +37,4 @@ def inspect(
         screen.write_text(report.to_json(), json)
     if json != "-":
         screen.console().print(*inspect_tables(report), sep="\n")
+    screen.name_written(json=json)

@@ -1,6 +1,7 @@
 """`weightlens merge`: carries out a recipe."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from weightlens_cli.places import named_places
 from weightlens_cli.publishing import publish
 
 if TYPE_CHECKING:
+    from weightlens.merge.options import Options
     from weightlens.merge.preparing import Engine
     from weightlens.merge.record import MergeReport, PlanReport
 
@@ -106,58 +108,68 @@ def merge(
     screen.check_target(json)
     from weightlens.device import named_device
     from weightlens.errors import OutputError
-    from weightlens.merge.documents import read_documents
-    from weightlens.merge.engine import merge_documents, plan_merge
     from weightlens.merge.options import Options
-    from weightlens.merge.rebuilding import is_record, rebuild_merge, recorded_documents
 
-    chosen, places, where = engine.chosen, named_places(source or []), named_device(device)
-    again = is_record(recipe)
+    options = Options(
+        seed=seed,
+        overwrite=overwrite,
+        fresh=fresh,
+        verify=verify,
+        sync=not no_sync,
+        engine=engine.chosen,
+        places=named_places(source or []),
+        workers=workers,
+        cache=chosen_cache(no_cache),
+        device=named_device(device),
+    )
     if push is not None:
         from weightlens.publish.pushing import check_destination
 
         check_destination(push, private=private)
     if dry_run:
-        plans = plan_merge(
-            recorded_documents(recipe) if again else recipe,
-            out,
-            overwrite=overwrite,
-            lenient=lenient,
-            engine=chosen,
-            places=places,
-            workers=workers,
-        )
-        _show_plans(plans, json)
+        _show_plans(_plans(recipe, out, options, lenient), json)
         return
     if out is None:
         raise OutputError("OUT is missing: name a folder for the merge, or use --dry-run")
+    _carry_out(recipe, out, options, lenient, json)
+    if push is not None:
+        _publish(out, push, private, quiet=json == "-")
+
+
+def _plans(recipe: Path, out: Path | None, options: "Options", lenient: bool) -> "list[PlanReport]":
+    from weightlens.merge.documents import read_documents
+    from weightlens.merge.foresight import plan_documents
+    from weightlens.merge.rebuilding import is_record, plan_rebuild
+
+    if is_record(recipe):
+        return plan_rebuild(recipe, out, options=options)
+    return plan_documents(read_documents(recipe, lenient=lenient), out, options)
+
+
+def _carry_out(
+    recipe: Path, out: Path, options: "Options", lenient: bool, json: str | None
+) -> None:
+    from weightlens.merge.documents import read_documents
+    from weightlens.merge.engine import merge_documents
+    from weightlens.merge.rebuilding import is_record, rebuild_merge
+
     # a process with a thread to draw it could not be forked
     with screen.bytes_bar(thread=False) as bar:
         task = bar.add_task("merging", total=None)
-        options = Options(
-            seed=seed,
-            overwrite=overwrite,
-            fresh=fresh,
-            verify=verify,
-            sync=not no_sync,
-            engine=chosen,
-            places=places,
-            workers=workers,
-            cache=chosen_cache(no_cache),
-            device=where,
+        shown = replace(
+            options,
             progress=lambda done, total, name: bar.update(
                 task, completed=done, total=total, refresh=True
             ),
             idle=bar.refresh,
             alone=lambda: screen.draw_by_thread(bar),
         )
+        again = is_record(recipe)
         if again:
-            report = rebuild_merge(recipe, out, options=options)
+            report = rebuild_merge(recipe, out, options=shown)
         else:
-            report = merge_documents(read_documents(recipe, lenient=lenient), out, options)
+            report = merge_documents(read_documents(recipe, lenient=lenient), out, shown)
     _show_report(report, out, json, recipe if again else None)
-    if push is not None:
-        _publish(out, push, private, quiet=json == "-")
 
 
 def _show_plans(plans: "Sequence[PlanReport]", json: str | None) -> None:

@@ -106,6 +106,7 @@ def overlap(
     _write(report, json=json, csv=csv, html=html, figure=figure)
     if "-" not in (json, csv):
         screen.console().print(*overlap_tables(report), sep="\n")
+    screen.name_written(json=json, csv=csv, page=html, figure=figure)
     check_limits(report, limits)
 
 

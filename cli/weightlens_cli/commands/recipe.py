@@ -38,6 +38,7 @@ def new(
     if out.exists():
         raise OutputError(f"{out}: exists already; nothing was written")
     screen.write_text(text, str(out))
+    screen.name_written(recipe=out)
 
 
 @recipe.command("check")
@@ -72,15 +73,18 @@ def check(
 @recipe.command("methods")
 @reported
 def methods(
+    name: Annotated[str | None, typer.Argument(help="One of them, to be told in full.")] = None,
     json: Annotated[str | None, typer.Option(help="Write it as JSON to a file, or - .")] = None,
 ) -> None:
-    """Every merge method: sources, base, passes over a tensor, parameters, reference."""
+    """Every merge method with its parameters; of one its sources, base and reference too."""
     screen.check_target(json)
-    from weightlens.merge.catalogue import catalogue
-    from weightlens.report.recipe_tables import method_tables
+    from weightlens.merge.catalogue import Catalogue, catalogue, method_entry
+    from weightlens.report.method_list import method_in_full, method_list
 
-    found = catalogue()
+    found = catalogue() if name is None else Catalogue(methods=[method_entry(name)])
+    shown = method_list(found) if name is None else method_in_full(found.methods[0])
     if json is not None:
         screen.write_text(found.to_json(), json)
     if json != "-":
-        screen.console().print(*method_tables(found), sep="\n")
+        screen.console().print(*shown, sep="\n")
+    screen.name_written(json=json)

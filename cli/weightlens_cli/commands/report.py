@@ -63,3 +63,4 @@ def report(
         from weightlens.report.report_markdown import report_markdown
 
         screen.write_text(report_markdown(subject), markdown)
+    screen.name_written(page=html, figure=svg, markdown=markdown)

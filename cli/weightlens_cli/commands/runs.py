@@ -44,3 +44,4 @@ def runs(
         screen.write_text(text, json)
     if json != "-":
         screen.console().print(*tables, sep="\n")
+    screen.name_written(json=json)

@@ -36,8 +36,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast, get_args
 
@@ -111,14 +109,6 @@ class Sandbox:
         finally:
             _remove(ground)
         return Finished(report[0], _one_line(report[1]), time.monotonic() - started)
-
-    def run_many(
-        self, jobs: Sequence[tuple[str, Checks | None]], *, workers: int | None = None
-    ) -> list[Finished]:
-        """Runs programs side by side, as many at once as there are processors; in their order."""
-        workers = workers or len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(workers, thread_name_prefix="sandbox") as threads:
-            return list(threads.map(lambda job: self.run(*job), jobs))
 
     def _environment(self, ground: str) -> dict[str, str]:
         folder = ground if self.wall == "none" else "/tmp"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.json_lines import numbered
 
 Row = dict[str, Any]
 
@@ -58,10 +59,7 @@ def _text(content: bytes, name: str) -> str:
 
 def _json_lines(content: bytes, name: str) -> list[Row]:
     rows = []
-    # not splitlines: a string in JSON may hold U+2028 as it is
-    for number, line in enumerate(_text(content, name).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in numbered(io.StringIO(_text(content, name))):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:

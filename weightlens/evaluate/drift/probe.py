@@ -160,12 +160,12 @@ def _differ(
     moved = next((token for token, number in fewer.items() if more.get(token) != number), None)
     if moved is not None:
         return (
-            f"{base.label} and {model.label} have different tokenizers (token {moved!r} is number "
+            f"base and model have different tokenizers (token {moved!r} is number "
             f"{first.get(moved, 'none')} in one, {second.get(moved, 'none')} in the other)"
         )
     for item, prompt in zip(ours, prompts, strict=True):
         if tokens(model, prompt) + tokens(model, item.trace.answer) != item.tokens:
-            return f"{base.label} and {model.label} split trace {item.trace.id} differently"
+            return f"base and model split trace {item.trace.id} differently"
     return ""
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.json_lines import read_numbered
 from weightlens.record import Record
 
 Kind = Literal["reasoning", "refusal"]
@@ -36,15 +37,8 @@ def read_traces(file: Path) -> list[Trace]:
     Empty lines are skipped. Raises EvaluationError, with file and line, for a file that cannot be
     read or holds none, for a line that is not such an object, and for an id given twice.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise EvaluationError(f"{file}: traces cannot be read ({reason})") from error
     found: dict[str, Trace] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in read_numbered(file, "traces"):
         trace = _trace(line, f"{file}:{number}", str(number))
         if trace.id in found:
             raise EvaluationError(f"{file}:{number}: the id {trace.id!r} is given twice")

@@ -2,7 +2,7 @@
 
 from weightlens.evaluate.statistics.draws import pass_at_k, question_means, seed_spread
 from weightlens.evaluate.statistics.flips import sign_flip_p
-from weightlens.evaluate.statistics.means import bootstrap, mean_estimate, skewed, skewed_p
+from weightlens.evaluate.statistics.means import mean_estimate, skewed, skewed_p
 from weightlens.evaluate.statistics.pairs import (
     Difference,
     Matched,
@@ -28,7 +28,6 @@ __all__ = [
     "Estimate",
     "Interval",
     "Matched",
-    "bootstrap",
     "clustered",
     "estimate",
     "mean_estimate",

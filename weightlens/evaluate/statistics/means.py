@@ -5,13 +5,10 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 from scipy import special
 
 from weightlens.evaluate.statistics.flips import sign_flip_p
 from weightlens.evaluate.statistics.shares import Estimate, Interval, Values
-
-RESAMPLES = 10_000
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:
@@ -60,14 +57,6 @@ def skewed_p(values: Sequence[float]) -> float:
     return max(p, sys.float_info.min)
 
 
-def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the mean over questions, 95 %. It collapses where all are alike and
-    covers too little for few or skewed values: `clustered` and `skewed` are what results carry."""
-    means = _resampled_means(np.asarray(values, dtype=np.float64), seed)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _skewness(x: Values) -> float:
     return float(np.mean((x - x.mean()) ** 3)) / float(np.std(x)) ** 3
 
@@ -78,14 +67,3 @@ def _undone(y: float, skewness: float, n: int) -> float:
         return y
     inner = 1 + skewness * (y - skewness / (6 * n))
     return 3 / skewness * (math.cbrt(inner) - 1)
-
-
-def _resampled_means(values: Values, seed: int) -> Float[np.ndarray, "resamples"]:
-    generator = np.random.Generator(np.random.Philox(seed))
-    rows = max(1, 10_000_000 // len(values))
-    means = [
-        values[generator.integers(len(values), size=(min(rows, RESAMPLES - done), len(values)))]
-        .mean(axis=1)
-        for done in range(0, RESAMPLES, rows)
-    ]  # fmt: skip
-    return np.concatenate(means)

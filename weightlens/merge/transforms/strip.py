@@ -46,7 +46,7 @@ class Strip(BaseModel):
     as the share of all singular vectors. target: lower the overlap to this, 0 to below 1, or to
     chance. strength: instead of a target, scale what overlaps by 1 less this, 0 to 1.
     preserve_norm: scale the result back to the delta's norm. subspace: random takes Haar-random
-    subspaces of the same rank instead of the base's, the control for every claim.
+    ones of the same rank instead of the base's, a control for all but target chance.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from weightlens.errors import EvaluationError
+from weightlens.evaluate.ranges import Count, Temperature, TopP
 from weightlens.evaluate.safety.judges.verdicts import Verdict
 from weightlens.evaluate.task import Sampling
 from weightlens.evaluate.written import Written, nearest
@@ -59,9 +60,9 @@ class Ask(_Part):
 class Drawn(_Part):
     """How the judge's reply is drawn; greedily where nothing is said."""
 
-    max_new_tokens: int = Field(gt=0)
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: Count
+    temperature: Temperature = 0.0
+    top_p: TopP = 1.0
 
     @property
     def sampling(self) -> Sampling:
