@@ -17,7 +17,7 @@ GOOD = "merge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {wei
 def test_a_new_recipe_passes_its_check(method: str, tmp_path: Path) -> None:
     file = tmp_path / f"{method}.yaml"
     done = runner.invoke(app, ["recipe", "new", method, "--out", str(file)])
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.output) == (0, f"recipe: {file}\n")
     printed = runner.invoke(app, ["recipe", "new", method])
     assert printed.stdout == file.read_text()
     checked = runner.invoke(app, ["recipe", "check", str(file)])
@@ -113,15 +113,29 @@ def test_an_adapter_is_told_and_what_cannot_become_one(tmp_path: Path) -> None:
     assert f"{file}:4: output: adapter: karcher makes no sum" in done.stderr
 
 
-def test_the_methods_as_a_table_and_as_json(tmp_path: Path) -> None:
+def test_the_methods_as_a_list_and_as_json(tmp_path: Path) -> None:
     done = runner.invoke(app, ["recipe", "methods"])
     assert done.exit_code == 0
     rows = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
-    assert {*METHODS, "strip"} <= rows
+    assert {f"{name}:" for name in (*METHODS, "strip")} <= rows
     file = tmp_path / "methods.json"
     done = runner.invoke(app, ["recipe", "methods", "--json", str(file)])
+    assert done.stdout.endswith(f"json: {file}\n")
     found = json.loads(file.read_text())
     assert found["schema"] == "weightlens.methods/1"
     assert [entry["name"] for entry in found["methods"]] == [*METHODS, "strip"]
     alone = runner.invoke(app, ["recipe", "methods", "--json", "-"])
     assert json.loads(alone.stdout) == found
+
+
+def test_one_method_is_told_in_full() -> None:
+    done = runner.invoke(app, ["recipe", "methods", "ties"])
+    assert done.exit_code == 0
+    for said in ("trim every delta", "1 or more; a base is needed", "arXiv:2306.01708",
+                 "density*: number; default 1.0", "lambda: number; default 1.0"):  # fmt: skip
+        assert said in done.stdout
+    alone = json.loads(runner.invoke(app, ["recipe", "methods", "ties", "--json", "-"]).stdout)
+    assert [entry["name"] for entry in alone["methods"]] == ["ties"]
+    wrong = runner.invoke(app, ["recipe", "methods", "tis"])
+    assert wrong.exit_code == 2
+    assert "did you mean 'ties'?" in wrong.output

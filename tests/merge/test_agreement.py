@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weightlens.errors import TensorMissing
+from weightlens.errors import RecipeError, ShapeMismatch, TensorMissing
 from weightlens.merge.resolution import parse_recipe
 from weightlens.merge.state_dicts import merge_state_dicts
 
@@ -106,3 +106,60 @@ def test_the_output_layer_of_gpt_2_may_be_saved_beside_the_embeddings_it_is_tied
     found, _ = merge_state_dicts(parse_recipe(WHOLE), models)
     assert list(found) == list(models["a"])
     assert all(torch.equal(tensor, torch.full((3, 2), 2.0)) for tensor in found.values())
+
+
+ENDS_IN_B = (
+    "merge_method: passthrough\nslices:\n- sources: [{model: a, layer_range: [0, 1]}]\n"
+    "- sources: [{model: b, layer_range: [0, 2]}]\n"
+)
+
+
+def test_a_stack_that_ends_in_a_tied_model_has_its_embeddings_for_output_layer() -> None:
+    """The config of the first model, which is untied, promises an output layer."""
+    tied = model()
+    del tied["lm_head.weight"]
+    tied["model.embed_tokens.weight"] = torch.full((2, 2), 7.0)
+    untied = model() | {"lm_head.weight": torch.full((2, 2), 3.0)}
+    found = merged(ENDS_IN_B, untied, tied)
+    assert torch.equal(found["lm_head.weight"], tied["model.embed_tokens.weight"])
+    assert torch.equal(found["model.embed_tokens.weight"], untied["model.embed_tokens.weight"])
+
+
+def test_slices_of_other_widths_are_not_stacked() -> None:
+    wide = {name: torch.ones(4, 4) for name in model()}
+    with pytest.raises(ShapeMismatch, match=r"layers\.1\.attn\.weight of the stack has shape \(4"):
+        merged(ENDS_IN_B, model(), wide)
+
+
+def test_ends_of_other_vocabularies_are_not_stacked() -> None:
+    more = model()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        more[name] = torch.ones(3, 2)
+    with pytest.raises(ShapeMismatch, match=r"embed_tokens.* has 2 rows and lm_head.weight 3"):
+        merged(ENDS_IN_B, model(), more)
+
+
+def test_layers_that_differ_within_a_model_are_stacked() -> None:
+    """As in models whose layers widen: the config says it layer by layer."""
+    widening = model() | {"model.layers.1.attn.weight": torch.ones(4, 2)}
+    assert merged(ENDS_IN_B, widening, widening)["model.layers.2.attn.weight"].shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("tokenizer_source: base\n", "state dicts have no tokenizer"),
+        ("tokenizer: {source: union}\n", "state dicts have no tokenizer"),
+        ("embeddings: tokenizer\n", "state dicts have no tokenizer"),
+    ],
+)
+def test_what_needs_a_tokenizer_is_not_done_without(more: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        merged(WHOLE + more, model(), model())
+
+
+def test_modules_are_not_merged_as_if_they_were_one() -> None:
+    parts = "{models: [{model: a}]}, m: {models: [{model: b}]}"
+    text = f"merge_method: linear\nmodules: {{l: {parts}}}\nparameters: {{weight: 1}}\n"
+    with pytest.raises(RecipeError, match="not of state dicts: which tensors the modules l, m"):
+        merged(text, model(), model())

@@ -1,6 +1,7 @@
 """Merges that mergekit's engine carries out, behind the same folder and record."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,19 @@ from checkpoints import write_adapter
 from safetensors.torch import save_file
 from worded import EMBEDDINGS, added, linear, tensors_of, worded, words
 
-from weightlens.errors import OutputError, RecipeError
+from weightlens.errors import (
+    CheckpointError,
+    InputError,
+    NonFiniteTensor,
+    OutputError,
+    RecipeError,
+    ShapeMismatch,
+    TensorMissing,
+)
 from weightlens.merge import bridged
 from weightlens.merge.bridged import mergekit_text
 from weightlens.merge.engine import run_merge
+from weightlens.merge.foresight import plan_merge
 from weightlens.merge.record import MergeReport
 from weightlens.merge.resolution import parse_recipe
 
@@ -60,6 +70,77 @@ def test_a_union_of_vocabularies_loads_in_transformers(models: Path) -> None:
     assert report.recipe == text
     assert (seen[-1], len(seen) >= 21) == ((21, 21), True)
     assert [f.name for f in models.glob("out*")] == ["out"]
+
+
+def cut(models: Path) -> None:
+    file = models / "b" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def reshape(models: Path) -> None:
+    tensors = tensors_of(models / "b")
+    tensors["model.norm.weight"] = torch.ones(7)
+    save_file(tensors, models / "b" / "model.safetensors")
+
+
+def drop(models: Path) -> None:
+    tensors = tensors_of(models / "b")
+    del tensors["model.norm.weight"]
+    save_file(tensors, models / "b" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "said"),
+    [
+        (cut, CheckpointError, "truncated"),
+        (reshape, ShapeMismatch, r"model\.norm\.weight is 7 in .*b but"),
+        (drop, TensorMissing, r"model\.norm\.weight is not in .*b"),
+    ],
+)
+def test_what_headers_tell_is_known_before_mergekit_runs(
+    models: Path, damage: Callable[[Path], None], kind: type[InputError], said: str
+) -> None:
+    damage(models)
+    file = written(models, linear(models / "a", models / "b", tokenizer_source="union"))
+    for attempt in (lambda: plan_merge(file), lambda: run_merge(file, models / "out")):
+        with pytest.raises(kind, match=said):
+            attempt()
+
+
+def test_slices_beyond_a_model_are_known_before_mergekit_runs(models: Path) -> None:
+    ranged = [{"model": str(models / n), "layer_range": [0, 9], "parameters": {"weight": 1}}
+              for n in "ab"]  # fmt: skip
+    recipe = {
+        "merge_method": "linear",
+        "slices": [{"sources": ranged}],
+        "tokenizer_source": "union",
+    }
+    with pytest.raises(RecipeError, match=r"\[0, 9\] of .*a, which has 2 layers"):
+        plan_merge(written(models, yaml.safe_dump(recipe)))
+
+
+def test_nan_is_found_in_what_mergekit_made(models: Path) -> None:
+    tensors = tensors_of(models / "b")
+    tensors["model.norm.weight"][0] = torch.nan
+    save_file(tensors, models / "b" / "model.safetensors")
+    text = linear(models / "a", models / "b", tokenizer_source="union")
+    with pytest.raises(NonFiniteTensor, match=r"model\.norm\.weight: the merge holds NaN"):
+        run_merge(written(models, text), models / "out")
+    assert not list(models.glob("out*"))
+
+
+def test_an_adapter_alone_is_put_on_the_base(models: Path) -> None:
+    everywhere = {"target_modules": "all-linear"}
+    write_adapter(models / "lora", tensors_of(models / "a"), config=everywhere)
+    file = written(models, added(models / "a", models / "lora", dtype="float32"))
+    run_merge(file, models / "theirs", engine="mergekit")
+    run_merge(file, models / "ours")
+    left, right = tensors_of(models / "theirs"), tensors_of(models / "ours")
+    assert all(torch.allclose(left[name], right[name], atol=1e-6) for name in right)
+    write_adapter(models / "more", tensors_of(models / "a"), seed=6)
+    two = added(f"{models / 'a'}+{models / 'lora'}", models / "more")
+    with pytest.raises(RecipeError, match="one adapter on a model, not 2"):
+        plan_merge(written(models, two), engine="mergekit")
 
 
 def test_mergekits_engine_gives_the_numbers_of_ours(models: Path) -> None:

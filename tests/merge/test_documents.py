@@ -13,7 +13,7 @@ from weightlens.errors import InputError, NonFiniteTensor, OutputError, RecipeEr
 from weightlens.merge.documents import read_documents, split
 from weightlens.merge.engine import run_merge
 from weightlens.merge.foresight import plan_merge
-from weightlens.merge.jobs import Job
+from weightlens.merge.job import Job
 from weightlens.merge.running import Run
 
 
@@ -171,7 +171,7 @@ def test_the_plan_knows_what_will_lie_beside_a_step(models: Path) -> None:
     _, plan = plan_merge(file)
     assert (plan.engine, plan.reasons) == ("weightlens", [])
     (warning,) = plan.warnings  # c has no template, and so no other
-    assert "eos_token_id in config.json is 1 in first, whose files are copied, but 2" in warning
+    assert "eos_token_id in config.json is 1 in the merge, as in first, but 2" in warning
     assert run_merge(file, models / "out").warnings == plan.warnings
     assert (models / "out" / "chat_template.jinja").read_text() == "{{ own }}"
 

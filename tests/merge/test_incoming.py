@@ -10,7 +10,7 @@ from torch import Tensor
 from weightlens.checkpoint.read import MemoryWeights
 from weightlens.errors import NonFiniteTensor
 from weightlens.merge.incoming import Incoming
-from weightlens.merge.jobs import Job
+from weightlens.merge.job import Job
 from weightlens.merge.opening import hold_sources
 from weightlens.merge.plan import make_plan
 from weightlens.merge.resolution import parse_recipe

@@ -105,11 +105,11 @@ def recipes(folders: Folders) -> list[str]:
         f"merge_method: strip\n{on_base}parameters: {{target: chance}}\n",
         f"merge_method: ties\nbase_model: {base}+{adapter}\n"
         f"models: [{{model: {full}, parameters: {{weight: 1}}}}]\n",
-        f"merge_method: linear\nmodels: [{{model: {base}+{adapter}+{adapter}}}, {{model: {full}}}]"
-        "\nparameters: {weight: 1}\ntokenizer_source: base\nchat_template: auto\n",
+        f"merge_method: linear\nmodels: [{{model: {base}+{adapter}}}, {{model: {full}}}]\n"
+        "parameters: {weight: 1}\ntokenizer_source: base\nchat_template: auto\n",
         "merge_method: passthrough\nslices:\n"
         f"- sources: [{{model: {base}, layer_range: [0, 1]}}]\n"
-        f"- sources: [{{model: {base}+{adapter}, layer_range: [0, 2]}}]\n",
+        f"- sources: [{{model: {base}+{adapter}+{adapter}, layer_range: [0, 2]}}]\n",
     ]
 
 
@@ -171,7 +171,9 @@ def test_configurations_with_anything_in_them_are_gone_by_or_refused(
 def test_factors_of_any_shape_and_type_are_merged_or_refused(
     seed: int, folders: Folders, tmp_path: Path
 ) -> None:
-    random, texts = Random(seed), recipes(folders)
+    random = Random(seed)
+    # mergekit aligns tokens, in a process that takes seconds
+    texts = [text for text in recipes(folders) if "tokenizer_source" not in text]
     weights = folders.adapter / "adapter_model.safetensors"
     before = load_file(weights)
     modules = sorted({name.partition(".lora_")[0] for name in before})

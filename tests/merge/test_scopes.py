@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightlens.errors import RecipeError
-from weightlens.merge.jobs import Job
+from weightlens.merge.job import Job
 from weightlens.merge.methods.passthrough import Passthrough
 from weightlens.merge.methods.slerp import Slerp
 from weightlens.merge.opening import hold_sources

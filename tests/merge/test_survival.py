@@ -20,7 +20,7 @@ from weightlens.checkpoint.journal import Journal
 from weightlens.errors import NonFiniteTensor, OutputError
 from weightlens.merge import running
 from weightlens.merge.engine import run_merge
-from weightlens.merge.jobs import Job
+from weightlens.merge.job import Job
 from weightlens.merge.record import MergeReport
 from weightlens.merge.running import Run
 from weightlens_cli.main import app

@@ -156,7 +156,9 @@ def test_tokens_that_have_to_be_aligned_are_mergekits(
     plan = planned(models, linear(models / "a", models / others, **settings))
     assert plan.engine == "mergekit"
     assert reason.format(**named) in plan.reasons
-    assert (plan.tensors, plan.bytes_written, plan.peak_memory, plan.kinds) == (None,) * 3 + ({},)
+    read = [t.nbytes for name in ("a", others) for t in tensors_of(models / name).values()]
+    assert (plan.tensors, plan.bytes_read) == (21, sum(read))
+    assert (plan.bytes_written, plan.peak_memory, plan.kinds) == (None, None, {})
 
 
 def test_what_only_mergekit_can_align_and_only_we_can_strip_is_refused(models: Path) -> None:

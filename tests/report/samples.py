@@ -103,6 +103,16 @@ def model(
     )
 
 
+def rounded(name: str, share: float) -> ModelRecord:
+    """A model in whose deltas rounding has this share."""
+    made = model(name)
+    matrices = [
+        m.model_copy(update={"delta": m.delta.model_copy(update={"rounding_share": share})})
+        for m in made.matrices
+    ]
+    return made.model_copy(update={"matrices": matrices, "summary": summarise(matrices)})
+
+
 def training(steps: Sequence[int]) -> list[ModelRecord]:
     """Checkpoints of one run: the overlap falls while the delta grows."""
     found = []

@@ -1,8 +1,8 @@
 """Sentences about how the subspaces were found."""
 
-from samples import everything, model, report
+from samples import everything, model, report, rounded
 
-from weightlens.report.certificate import certificate, interrupted
+from weightlens.report.certificate import certificate, interrupted, rounding_warning
 from weightlens.survey.result import Factorisations
 
 
@@ -35,3 +35,14 @@ def test_only_a_partial_report_was_interrupted() -> None:
     assert interrupted(everything()) is None
     cut = everything().model_copy(update={"partial": True})
     assert interrupted(cut) == "interrupted: 16 matrices measured"
+
+
+def test_rounding_is_warned_of_from_half_of_the_delta_on() -> None:
+    half, less = rounded("half", 0.5), rounded("less", 0.499)
+    assert rounding_warning(report([less]), less) is None
+    assert rounding_warning(report([half]), half) == (
+        "rounding to the file's dtype explains most of this delta (50 %); its overlaps say little "
+        "about what was learned"
+    )
+    both = report([half, less])
+    assert "most of the delta of half (50 %)" in str(rounding_warning(both, half))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from browser import needs_browser, opened
 from checkpoints import Folders, tiny_llama
-from samples import everything, model, report, training
+from samples import everything, model, report, rounded, training
 
-from weightlens.report.overlap_page import write_overlap_page
+from weightlens.report.overlap_page import overlap_sentences, write_overlap_page
 from weightlens.survey.overlap import measure_overlap
 from weightlens.survey.result import OverlapReport
 
@@ -130,6 +130,16 @@ def test_everything_that_a_report_holds_is_on_the_page(tmp_path: Path) -> None:
     assert "12 by the partial path, 1 fell back to the exact one, 3 from the cache" in own
     assert "<span class='badge'>query</span>" in own
     assert '"qkv_proj.query"' in text
+
+
+def test_a_delta_that_is_mostly_rounding_is_warned_of_on_top(tmp_path: Path) -> None:
+    shown = report([rounded("<b>", 2.43), model("m")])
+    own = own_part(written(shown, tmp_path))
+    alarm = "<p class='alarm' role='alert'>Warning: rounding to the file&#x27;s dtype explains "
+    assert own.count(f"{alarm}most of the delta of &lt;b&gt; (243 %)") == 1
+    assert own.count("say little about what was learned") == 1
+    # where it is part of a greater page it stands among the sentences
+    assert overlap_sentences(shown)[0].startswith("Warning: rounding to the file's dtype")
 
 
 def test_of_many_models_all_but_two_are_folded_up(tmp_path: Path) -> None:

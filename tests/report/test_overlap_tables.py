@@ -4,7 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
-from samples import LLAMA, everything, model, report, training
+from samples import LLAMA, everything, model, report, rounded, training
 
 from weightlens.report.heat import HeatBlocks, wrapped
 from weightlens.report.overlap_tables import overlap_tables
@@ -86,6 +86,48 @@ def test_everything_that_a_report_holds_is_told() -> None:
 def test_the_line_for_all_counts_no_part_twice() -> None:
     line = next(s for s in shown(everything()).splitlines() if s.startswith("all "))
     assert line.split()[:2] == ["all", "16"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+def test_every_module_is_named_in_every_table_of_any_width(width: int) -> None:
+    lines = [line.rstrip() for line in shown(report([model("m")]), width).splitlines()]
+    assert max(map(len, lines)) <= width
+    tables = [i for i, line in enumerate(lines) if line.startswith("──")]
+    assert tables
+    for at in tables:
+        assert lines[at - 1].startswith("module ")
+        assert lines[at + 1].startswith("q_proj ")
+        assert lines[at + 9].startswith("all ")
+
+
+def test_eighty_columns_take_two_tables_and_a_hundred_one() -> None:
+    def heads(width: int) -> list[list[str]]:
+        lines = shown(report([model("m")]), width).splitlines()
+        return [line.split() for line in lines if line.startswith("module ")]
+
+    first = ["module", "n", "k", "column", "z", "row", "z"]
+    second = ["both", "weighted", "‖Δ‖/‖W‖", "rounding"]
+    assert heads(80) == heads(60) == [first, ["module", *second]]
+    assert heads(100) == [[*first, *second]]
+
+
+def test_further_metrics_keep_their_names_in_eighty_columns() -> None:
+    made = model("m", layers=1)
+    more = {"amplification_over_chance": 1.25, "rank_above_rounding": None}
+    matrices = [m.model_copy(update={"more": more}) for m in made.matrices]
+    text = shown(report([made.model_copy(update={"matrices": matrices})]), 80)
+    assert text.count("amplification_over_chance ") == 2
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_delta_that_is_mostly_rounding_is_warned_of_below_its_table() -> None:
+    text = " ".join(shown(report([rounded("m", 2.43)]), 80).split())
+    said = (
+        "243.0 % warning: rounding to the file's dtype explains most of this delta (243 %); its "
+        "overlaps say little about what was learned"
+    )
+    assert said in text
+    assert "warning" not in shown(report([model("m")]))
 
 
 def test_training_has_a_line_a_checkpoint_by_rising_step() -> None:

@@ -82,6 +82,16 @@ def test_the_terminal_shows_every_row(story: Story) -> None:
     assert all(r.name in shown for r in story.rows)
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_interval_is_broken_in_any_width(story: Story, width: int) -> None:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))
+    console.print(*story_tables(story, Path("out")), sep="\n")
+    table = console.export_text().split("·")[0]
+    assert max(map(len, table.splitlines())) <= width
+    for said in ("98.0 [93.0, 99.4]", "over-refusal", "reasoning", "vs scaling"):
+        assert said in table
+
+
 def test_the_static_figure_is_the_same_bytes_every_time(story: Story, tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         write_story_figure(story, tmp_path / name)

@@ -16,7 +16,6 @@ from weightlens.errors import CheckpointError, UnsupportedTensor
 _CHANGES_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 """Initialisations under which PEFT changes the base itself when it loads the adapter."""
 
-
 _SMALLEST, _LARGEST = 1.5e-45, 3.4e38
 """About the range of float32, the type that deltas are added in."""
 

@@ -45,6 +45,8 @@ def check_output(out: Path, *, overwrite: bool, sources: Sequence[Path] = ()) ->
             os.stat(partial_of(place))  # its name can be too long where OUT's is not
         occupied = place.exists() and any(place.iterdir())
         home = next(parent for parent in place.parents if parent.exists())
+        if not home.is_dir():
+            raise OutputError(f"{out}: {home} is a file; choose another folder")
         if not os.access(home, os.W_OK | os.X_OK):
             raise OutputError(f"{out}: {home} is read-only; choose another folder")
     except OSError as error:

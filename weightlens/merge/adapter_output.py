@@ -19,7 +19,7 @@ from weightlens.device import CPU, exact_arithmetic
 from weightlens.factors import FactorCache
 from weightlens.hub import Resolved
 from weightlens.merge.adapter_plan import FactorJob, plan_adapter
-from weightlens.merge.jobs import Job
+from weightlens.merge.job import Job
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
 from weightlens.merge.plan import Plan
 from weightlens.merge.provenance import peft_base

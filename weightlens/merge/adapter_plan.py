@@ -25,7 +25,7 @@ from weightlens.checkpoint.layout import TensorInfo
 from weightlens.checkpoint.model import AppliedWeights
 from weightlens.checkpoint.weights import Weights
 from weightlens.errors import RecipeError
-from weightlens.merge.jobs import Input, Job, Source
+from weightlens.merge.job import Input, Job, Source
 from weightlens.merge.method import normalised
 from weightlens.merge.methods.linear import Linear
 from weightlens.merge.methods.task_arithmetic import TaskArithmetic

@@ -14,16 +14,20 @@ from weightlens.checkpoint.checksums import checksums_of
 from weightlens.checkpoint.layout import scan_folder
 from weightlens.checkpoint.output import PROVENANCE_FILE
 from weightlens.checkpoint.partial import filled
-from weightlens.errors import RecipeError
-from weightlens.hub import Resolved
+from weightlens.checkpoint.read import FolderWeights
+from weightlens.checkpoint.weights import all_finite
+from weightlens.errors import NonFiniteTensor
 from weightlens.merge.mergekit_bridge import run_mergekit
-from weightlens.merge.preparing import Prepared
+from weightlens.merge.preparing import Prepared, mergekit_folders
 from weightlens.merge.record import MergeReport
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.running import Progress
 
 _OURS = ("transforms", "embeddings", "output", "name", "chat_template")
 """Keys of a recipe that mergekit does not know, or knows fewer values of."""
+
+_BLOCK = 1 << 22
+"""Entries that are looked at at a time."""
 
 
 def run_bridged(
@@ -41,7 +45,7 @@ def run_bridged(
     bytes, what is written beside them. Raises RecipeError, CheckpointError, InputError and
     OutputError.
     """
-    models = {name: _folders(at) for name, at in ready.located.models.items()}
+    models = mergekit_folders(ready.resolution, ready.located)
     with filled(out, overwrite=overwrite, fresh=fresh) as folder:
         warnings = run_mergekit(
             mergekit_text(ready.resolution),
@@ -53,6 +57,7 @@ def run_bridged(
         )
         if ready.words.template is not None:
             set_chat_template(folder, ready.words.template)
+        _check_finite(folder)
         written = scan_folder(folder)
         found = report(len(written), sum(tensor.info.nbytes for tensor in written.values()))
         said = {"warnings": [*found.warnings, *warnings], "checksums": checksums_of(folder)}
@@ -72,9 +77,15 @@ def mergekit_text(resolution: Resolution) -> str:
     return yaml.safe_dump(kept, sort_keys=False)
 
 
-def _folders(at: Resolved) -> str:
-    """FOLDER or FOLDER+ADAPTER, absolute."""
-    if len(at.adapters) > 1:
-        raise RecipeError(f"{at.label}: mergekit's engine puts one adapter on a model, not "
-                          f"{len(at.adapters)}; merge them first")  # fmt: skip
-    return "+".join(str(folder.resolve()) for folder in at.folders)
+def _check_finite(folder: Path) -> None:
+    """mergekit looks at no number. Raises NonFiniteTensor."""
+    weights = FolderWeights(folder)
+    for name, info in weights.infos.items():
+        if not info.dtype.is_floating_point:
+            continue
+        for start in range(0, info.entries, _BLOCK):
+            if not all_finite(weights.exact_block(name, start, min(start + _BLOCK, info.entries))):
+                raise NonFiniteTensor(
+                    f"{name}: the merge holds NaN or Inf, so one of its sources does, or it goes "
+                    "beyond its dtype"
+                )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from weightlens.checkpoint.weights import ReadInto, all_finite
 from weightlens.errors import NonFiniteTensor
-from weightlens.merge.jobs import Input, Job
+from weightlens.merge.job import Input, Job
 from weightlens.merge.streaming import Block, Key, Streamed
 
 

@@ -4,12 +4,10 @@ that go in, and the method with its parameters for that tensor."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Literal
 
 import torch
 
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.model import AppliedWeights, Model
 from weightlens.checkpoint.names import has_row_for_each_token, layered, tied_to
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
@@ -23,74 +21,10 @@ from weightlens.merge.agreement import (
     parameters,
 )
 from weightlens.merge.grouping import Group, Use
-from weightlens.merge.layers import height, is_before, layers_of, stacks_of
-from weightlens.merge.method import MergeMethod
+from weightlens.merge.job import Input, Job, JobKind, Source
+from weightlens.merge.layers import check_stack, height, is_before, layers_of, stacks_of
 from weightlens.merge.recipe import Embeddings
 from weightlens.merge.resolution import Resolution
-from weightlens.merge.transforms import Strip
-
-JobKind = Literal["copy", "stream", "matrix"]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model of the merge: itself, and the weights that its tensors are read from (those of the
-    base where it is an adapter alone)."""
-
-    model: Model
-    weights: Weights
-
-    @property
-    def label(self) -> str:
-        """What the recipe calls it."""
-        return self.model.label
-
-
-@dataclass(frozen=True)
-class Input:
-    """One tensor of a source."""
-
-    source: Source
-    name: str
-
-    @property
-    def info(self) -> TensorInfo:
-        """Its shape and dtype; a tied tensor has those of its partner."""
-        infos = self.source.weights.infos
-        own = self.name if self.name in infos else tied_to(self.name, infos)
-        assert own is not None, self.name
-        return infos[own]
-
-    @property
-    def streams(self) -> bool:
-        """Whether it can be read block by block: no adapter's factors are to be multiplied out."""
-        below = self.source.weights
-        applied = isinstance(below, AppliedWeights) and below.touches(self.name)
-        return not (applied or self.source.model.adapters.touches(self.name))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One output tensor.
-
-    copy: integers, which all inputs must agree on. stream: in blocks, or in blocks of rows. matrix:
-    whole tensors, for transforms and for deltas that come as factors. inputs: without the base;
-    fallback: stands in for rows that one of them lacks.
-    """
-
-    name: str
-    kind: JobKind
-    info: TensorInfo
-    base: Input | None
-    inputs: tuple[Input, ...]
-    fallback: Input
-    method: MergeMethod
-    transforms: tuple[Strip, ...] = ()
-
-    @property
-    def all_inputs(self) -> tuple[Input, ...]:
-        """The base, where there is one, and the others."""
-        return self.inputs if self.base is None else (self.base, *self.inputs)
 
 
 @dataclass
@@ -109,15 +43,24 @@ class JobMaker:
         groups = self.resolution.groups
         if groups[0].layers is None:
             return list(self._whole(groups[0]))
-        return list(self._stacked(groups))
+        jobs = list(self._stacked(groups))
+        check_stack({job.name: job.info for job in jobs}, self._home)
+        return jobs
+
+    @property
+    def _home(self) -> Weights:
+        """Of the model whose config is copied."""
+        recipe, groups = self.resolution.recipe, self.resolution.groups
+        return self.sources[recipe.base_model or groups[0].sources[0].model].weights
 
     def _reference(self, group: Group) -> Weights:
         return self.sources[(group.base or group.sources[0]).model].weights
 
     def _heads(self, group: Group) -> list[str]:
-        """Output layers that the reference ties to its embeddings and another source does not."""
-        others = (self.sources[use.model].weights for use in group.sources)
-        return own_heads(self._reference(group), list(others))
+        """Output layers that the reference ties to its embeddings and another source, or the model
+        whose config is copied, does not."""
+        others = [self.sources[use.model].weights for use in group.sources]
+        return own_heads(self._reference(group), [*others, self._home])
 
     def _whole(self, group: Group) -> Iterator[Job]:
         reference = self._reference(group)
@@ -258,8 +201,6 @@ class JobMaker:
                 "(the rows that all have; only where the first tokens are the same) or tokenizer "
                 "(aligned token by token)"
             )
-        if policy == "tokenizer":  # the rows would be known
-            raise ShapeMismatch(f"{said}: embeddings: tokenizer needs models with tokenizers")
         least = min(i.info.shape[0] for i in inputs)
         rows = self._lead(inputs).info.shape[0] if policy == "base" else least
         return (rows, *first.info.shape[1:])

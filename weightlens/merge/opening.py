@@ -14,7 +14,7 @@ from weightlens.errors import CheckpointError, InputError, ModelNotFound, Recipe
 from weightlens.hub import Peeked, Resolved, peek
 from weightlens.hub import resolve as resolve_model
 from weightlens.hub.reference import terms
-from weightlens.merge.jobs import Source
+from weightlens.merge.job import Source
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.written import nearest
 
@@ -58,10 +58,12 @@ def look_up(
     *,
     look: Look = peek,
     places: Mapping[str, str] = HERE,
+    others: Sequence[str] = (),
 ) -> Located:
     """Finds every model; with `peek`, without downloading weights.
 
-    steps: results of other recipes of the same file, by name. places: see `terms_of`. Raises
+    steps: results of other recipes of the same file, by name; others: recipes of it that nothing
+    needs. places: see `terms_of`. Raises
     ModelNotFound, and CheckpointError for weights on the Hub that have no headers to read.
     """
     made = steps or {}
@@ -75,7 +77,7 @@ def look_up(
                 for term in terms_of(name, made, places)
             ]
         except ModelNotFound as error:
-            raise _beside(resolution, name) or error from None
+            raise _not_found(resolution, name, error, [*made, *others]) from error
         for term in peeked:
             if term.unknown is not None:
                 raise CheckpointError(term.unknown)
@@ -86,14 +88,17 @@ def look_up(
     return Located(models, remote, missing)
 
 
-def _beside(resolution: Resolution, name: str) -> ModelNotFound | None:
-    """What to say where a path would do if it began at the recipe's folder."""
-    folder = Path(resolution.written.name).parent
-    if not (folder / name).is_dir():
-        return None
+def _not_found(
+    resolution: Resolution, name: str, error: ModelNotFound, steps: Sequence[str]
+) -> ModelNotFound:
+    """The error with file and line, and with what may have been meant."""
+    written, said = resolution.written, str(error)
+    folder = Path(written.name).parent
+    if (folder / name).is_dir():
+        said = (f"{name}: no such folder here, but there is one in {folder}, beside the recipe; "
+                "paths begin where the command is called")  # fmt: skip
     return ModelNotFound(
-        f"{name}: no such folder here, but there is one in {folder}, beside the recipe; paths "
-        "begin where the command is called"
+        str(written.error(written.place_of(name), f"{said}{nearest(name, steps)}"))
     )
 
 

@@ -17,7 +17,8 @@ from weightlens.checkpoint.weights import Weights
 from weightlens.errors import OutputError
 from weightlens.merge.adapter_plan import AdapterPlan, plan_adapter
 from weightlens.merge.agreement import has_own
-from weightlens.merge.jobs import Job, JobMaker, Source, check_sources
+from weightlens.merge.job import Job, Source
+from weightlens.merge.jobs import JobMaker, check_sources
 from weightlens.merge.resolution import Resolution
 from weightlens.merge.streaming import CHUNK
 from weightlens.merge.tokens import Words

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from weightlens.checkpoint.adapter import is_adapter
 from weightlens.checkpoint.chat import vocabulary
 from weightlens.checkpoint.companions import copy_companions
 from weightlens.checkpoint.layout import DTYPE_NAMES, TensorInfo
@@ -39,7 +40,8 @@ Engine = Literal["weightlens", "mergekit"]
 @dataclass(frozen=True)
 class Prepared:
     """One recipe, ready to be carried out. plan: None where mergekit's engine will; reasons: why it
-    has to. warnings: of the recipe, and what its sources say differently."""
+    has to; draft: then the plan as far as tokens do not matter. warnings: of the recipe, and what
+    its sources say differently."""
 
     resolution: Resolution
     located: Located
@@ -47,6 +49,7 @@ class Prepared:
     plan: Plan | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    draft: Plan | None = None
 
     @property
     def engine(self) -> Engine:
@@ -70,7 +73,7 @@ def prepare(resolution: Resolution, located: Located, *, engine: Engine | None =
     """Plans a recipe whose models have been found. engine: which to take; None for ours wherever it
     can. Raises InputError and its kinds for whatever can be known to be wrong."""
     words = words_of(resolution, located)
-    reasons = (*words.alignment, *_several_modules(resolution))
+    reasons = (*words.alignment, *several_modules(resolution))
     if engine == "mergekit":
         reasons = ("asked for", *reasons)
     if reasons and engine == "weightlens":
@@ -78,12 +81,39 @@ def prepare(resolution: Resolution, located: Located, *, engine: Engine | None =
                           f"{'; '.join(reasons)}")  # fmt: skip
     if reasons:
         _check_mergekit_can(resolution, reasons)
-    plan = None if reasons else make_plan(resolution, open_sources(resolution, located), words)
+        mergekit_folders(resolution, located)
+    sources = open_sources(resolution, located)
+    plan = None if reasons else make_plan(resolution, sources, words)
+    # whoever asks for mergekit wants its rules; and only it knows the tensors of modules
+    known = plan is None and engine is None and reasons == words.alignment
+    draft = make_plan(_without_words(resolution), sources) if known else None
     warnings = (
         *resolution.warnings,
+        *_token_warnings(plan, located, words),
         *_speech_warnings(resolution, located, words, copied=plan is not None),
     )
-    return Prepared(resolution, located, words, plan, reasons, warnings)
+    return Prepared(resolution, located, words, plan, reasons, warnings, draft)
+
+
+def mergekit_folders(resolution: Resolution, located: Located) -> dict[str, str]:
+    """Where mergekit finds each model: FOLDER or FOLDER+ADAPTER, absolute; of an adapter alone, on
+    the recipe's base. Raises RecipeError for more than one adapter on a model."""
+    base = resolution.recipe.base_model
+    found = {}
+    for name, at in located.models.items():
+        alone = base is not None and is_adapter(at.path)
+        below = located.models[base].folders if alone and base is not None else ()
+        folders = [*below, *at.folders]
+        if len(folders) > 2:
+            raise RecipeError(f"{name}: mergekit's engine puts one adapter on a model, not "
+                              f"{len(folders) - 1}; merge them first")  # fmt: skip
+        found[name] = "+".join(str(folder.resolve()) for folder in folders)
+    return found
+
+
+def _without_words(resolution: Resolution) -> Resolution:
+    """The same recipe, whatever the vocabularies: with the rows of embeddings that all have."""
+    return replace(resolution, recipe=resolution.recipe.model_copy(update={"embeddings": "common"}))
 
 
 def prepare_all(
@@ -105,7 +135,7 @@ def prepare_all(
         for name, resolution in [*documents.steps.items(), ("", documents.last)]:
             if resolution.recipe.output == "adapter":
                 check_adapter_recipe(resolution, known)
-            found = look_up(resolution, known, look=look, places=places)
+            found = look_up(resolution, known, look=look, places=places, others=documents.unused)
             located = replace(found, remote={**found.remote, **ahead})
             prepared.append(prepare(resolution, located, engine=engine))
             if name:
@@ -143,13 +173,14 @@ def commonest_dtype(infos: Iterable[TensorInfo]) -> torch.dtype | None:
 def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
     """What a dry run tells."""
     plan, located = prepared.plan, prepared.located
+    known = plan or prepared.draft
     count = worker_count(workers)
     kinds: dict[str, int] = {}
     for job in plan.jobs if plan else ():
         kind = job.kind if job.kind != "stream" else job.method.passes
         kinds[kind] = kinds.get(kind, 0) + 1
     shards = len(plan_shards(plan.infos)) if plan else None
-    tensors = len(plan.jobs) if plan else None
+    tensors = len(known.jobs) if known else None
     if plan is not None and plan.adapter is not None:
         kinds, shards, tensors = plan.adapter.kinds, 1, plan.adapter.tensors
     return PlanReport(
@@ -161,7 +192,7 @@ def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
         tensors=tensors,
         kinds=kinds,
         shards=shards,
-        bytes_read=plan.bytes_read if plan else None,
+        bytes_read=known.bytes_read if known else None,
         bytes_written=plan.bytes_written if plan else None,
         bytes_to_download=located.missing,
         peak_memory=plan.peak_memory(count) if plan else None,
@@ -170,7 +201,8 @@ def report_of(prepared: Prepared, *, workers: int | None = None) -> PlanReport:
     )
 
 
-def _several_modules(resolution: Resolution) -> tuple[str, ...]:
+def several_modules(resolution: Resolution) -> tuple[str, ...]:
+    """Why a recipe of several modules is mergekit's; empty for others."""
     modules = dict.fromkeys(g.module for g in resolution.groups if g.module is not None)
     if len(modules) < 2:
         return ()
@@ -189,6 +221,21 @@ def _check_mergekit_can(resolution: Resolution, reasons: tuple[str, ...]) -> Non
             f"{resolution.written.name}: mergekit's engine knows no {' and no '.join(ours)}, but "
             f"has to run this ({'; '.join(reasons)})"
         )
+
+
+def _token_warnings(plan: Plan | None, located: Located, words: Words) -> list[str]:
+    """Of tokens that embeddings have lost the rows of."""
+    rows = plan.config.get("vocab_size") if plan is not None else None
+    if plan is None or rows is None:
+        return []
+    named = words.donor or plan.home.label
+    last = max((vocabulary(located.models[named].path) or {}).values(), default=-1)
+    if last < rows:
+        return []
+    return [
+        f"the tokenizer of {named} has tokens up to number {last}, but the embeddings {rows} rows: "
+        "a text with one of the others will fail; embeddings: base keeps the base's rows"
+    ]
 
 
 def _speech_warnings(

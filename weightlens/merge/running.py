@@ -16,7 +16,7 @@ from weightlens.errors import InputError, NonFiniteTensor, ShapeMismatch
 from weightlens.factors import FactorCache
 from weightlens.memory import freed_matrices_kept, keep_freed_blocks
 from weightlens.merge.incoming import Incoming, whole
-from weightlens.merge.jobs import Input, Job
+from weightlens.merge.job import Input, Job
 from weightlens.merge.matrix import MatrixName, MatrixSurgery
 from weightlens.merge.plan import Plan
 from weightlens.merge.record import MatrixRecord

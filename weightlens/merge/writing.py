@@ -7,7 +7,7 @@ from typing import Any
 
 from weightlens.checkpoint.digests import Piece, ReadDigests
 from weightlens.checkpoint.write import CheckpointWriter
-from weightlens.merge.jobs import Job
+from weightlens.merge.job import Job
 from weightlens.merge.processes import workers_here
 from weightlens.merge.running import Progress, Run, WrittenBlock
 from weightlens.merge.work import Tell, Workers

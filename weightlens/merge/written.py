@@ -96,6 +96,19 @@ class Written:
         """Whether the text has a field at this place."""
         return location in self._lines
 
+    def place_of(self, value: str) -> Location:
+        """The first field with this value; empty where there is none."""
+        return next((at for at in self._lines if self._value(at) == value), ())
+
+    def _value(self, location: Location) -> Any:
+        found = self.data
+        for part in location:
+            try:
+                found = found[part]
+            except (KeyError, TypeError):  # a key that is no text, or merged in by <<
+                return None
+        return found
+
     def error(self, location: Location, message: str, *, line: int | None = None) -> RecipeError:
         """An error at a field: file, line, field, message."""
         at = line or self._nearest_line(location)

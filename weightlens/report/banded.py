@@ -51,28 +51,32 @@ class Banded:
     def _fitted(self, width: int) -> tuple[int, list[list[int]]]:
         """The most that a name has, and the columns of each band."""
         widths, many = self._widths(), len(self.groups[0])
-        names, groups = widths[:many], self._grouped(width, widths)
 
         def room(limit: int) -> int:
-            return width - sum(min(name, limit) + _BETWEEN for name in names)
+            return width - sum(min(name, limit) + _BETWEEN for name in widths[:many])
 
-        def bands(room: int) -> list[list[int]]:
-            return _packed(groups, widths, room)
-
-        longest = max(names)
+        longest = max(widths[:many])
         least = min(longest, max(_NARROWEST, width // 3 // many))
-        fewest = len(bands(room(least)))
-        limit = next(n for n in range(longest, least - 1, -1) if len(bands(room(n))) == fewest)
-        even = (bands(narrower) for narrower in range(1, room(limit)))
-        return limit, next((b for b in even if len(b) == fewest), bands(room(limit)))
+        groups = self._grouped(widths, room(least))
+        widest = max((_width(group, widths) for group in groups), default=0)
+        fewest = len(_packed(groups, widths, room(least)))
+        limit = longest
+        while limit > least and (
+            room(limit) < widest or len(_packed(groups, widths, room(limit))) > fewest
+        ):
+            limit -= 1
+        for narrower in range(widest, room(limit)):
+            bands = _packed(groups, widths, narrower)
+            if len(bands) == fewest:
+                return limit, bands
+        return limit, _packed(groups, widths, room(limit))
 
-    def _grouped(self, width: int, widths: Sequence[int]) -> list[list[int]]:
+    def _grouped(self, widths: Sequence[int], room: int) -> list[list[int]]:
         """The columns of each group but the first; each for itself where a group is too wide."""
         groups, at = list[list[int]](), len(self.groups[0])
         for heads in self.groups[1:]:
             columns = [*range(at, at + len(heads))]
-            whole = sum(widths[c] + _BETWEEN for c in columns) <= width - _NARROWEST
-            groups += [columns] if whole else [[c] for c in columns]
+            groups += [columns] if _width(columns, widths) <= room else [[c] for c in columns]
             at += len(heads)
         return groups
 
@@ -106,13 +110,17 @@ def _packed(groups: Sequence[list[int]], widths: Sequence[int], room: int) -> li
     """Groups of columns in as few bands as hold at most this many characters each."""
     bands, left = [list[int]()], room
     for group in groups:
-        needed = sum(widths[c] for c in group) + _BETWEEN * (len(group) - 1)
+        needed = _width(group, widths)
         if bands[-1] and needed > left:
             bands.append([])
             left = room
         bands[-1] += group
         left -= needed + _BETWEEN
     return bands
+
+
+def _width(columns: Sequence[int], widths: Sequence[int]) -> int:
+    return sum(widths[c] for c in columns) + _BETWEEN * (len(columns) - 1)
 
 
 def _text(cell: str | Text) -> Text:

@@ -30,7 +30,7 @@ def catalogue_tables(
         tasks.add_row(listing.name, count, listing.metric, _about(listing))
         head = (listing.name, listing.metric, *([f"{count} questions"] if count else []))
         narrow.append(Text(" · ".join(head), style="bold"))
-        narrow.append(Padding(Text(_about(listing)), (0, 0, 0, 4)))
+        narrow.append(Padding(Text(_about(listing)), (0, 0, 0, 4), expand=False))
     shown = Fitting(tasks, Group(*narrow, ""), needed=_WIDE)
     lines = [f"suite {name}: {', '.join(map(_entry, entries))}" for name, entries in suites.items()]
     more = (

@@ -67,7 +67,7 @@ def runs_tables(report: RunsReport) -> list[RenderableType]:
 def _below_each_other(run: ListedRun) -> RenderableType:
     head = Text(f"{run.kind}  {_when(run)}  {run.what}", style="bold")
     told = Text("\n".join((", ".join(run.models), *run.scores, run.file)))
-    return Group(head, Padding(told, (0, 0, 0, 2)))
+    return Group(head, Padding(told, (0, 0, 0, 2), expand=False))
 
 
 def _when(run: ListedRun) -> str:

@@ -67,7 +67,7 @@ def _parameters(parameters: Sequence[ParameterEntry]) -> Iterator[RenderableType
         name, value = f"{parameter.name}{'*' * parameter.each}", _default(parameter)
         yield f"{name}: {parameter.type}{value and f'; default {value}'}"
         if parameter.text:
-            yield Padding(Text(parameter.text), (0, 0, 0, 4))
+            yield Padding(Text(parameter.text), (0, 0, 0, 4), expand=False)
     yield from ("", _EACH)
 
 

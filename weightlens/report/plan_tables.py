@@ -31,7 +31,7 @@ def _rows(plan: PlanReport) -> list[tuple[str, str]]:
     rows.append(("engine", _engine(plan)))
     if plan.tensors is not None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in plan.kinds.items())
-        rows.append(("tensors", f"{plan.tensors:,}: {kinds}"))
+        rows.append(("tensors", f"{plan.tensors:,}{': ' * bool(kinds)}{kinds}"))
     if plan.finished:
         rows.append(("finished", f"{plan.finished:,} tensors, by a run that was interrupted"))
     if plan.bytes_to_download:
