@@ -20,8 +20,8 @@ _WIDE_BAR, _NARROW_BAR = 30, 12
 def console() -> "Console":
     """Standard output. Honours NO_COLOR.
 
-    Lines of a file are 120 wide; those of a pipe are too, unless there is a terminal, where they
-    will be read through `less`.
+    Lines of a file are 120 wide; those of a pipe are as wide as the terminal, where there is one
+    that they will be read in.
     """
     width = None if sys.stdout.isatty() else _width_beyond_a_pipe() or _FILE_WIDTH
     return _piped()(width=width, markup=False, emoji=False)

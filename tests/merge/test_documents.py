@@ -15,6 +15,8 @@ from weightlens.merge.engine import run_merge
 from weightlens.merge.foresight import plan_merge
 from weightlens.merge.job import Job
 from weightlens.merge.running import Run
+from weightlens.report.inspect_tables import inspect_tables
+from weightlens.survey.inspect import inspect_model
 
 
 @pytest.fixture
@@ -271,6 +273,17 @@ def test_folders_of_others_beside_the_output_are_not_touched(models: Path) -> No
     with pytest.raises(OutputError, match=r"first: is no earlier merge"):
         run_merge(two_steps(models), models / "out", overwrite=True)
     assert (steps / "first" / "thesis.tex").exists()
+
+
+def test_what_went_into_the_steps_is_shown(models: Path) -> None:
+    run_merge(two_steps(models), models / "out")
+    report = inspect_model(str(models / "out"))
+    said = "\n".join(line for line in inspect_tables(report) if isinstance(line, str))
+    assert "source first, hash" in said
+    assert "first, a step of it, plan" in said
+    assert f"source {models / 'a'}, hash" in said and f"source {models / 'b'}, hash" in said
+    assert report.provenance is not None
+    assert "checksums" not in report.provenance["steps"]["first"]
 
 
 def test_one_recipe_alone_needs_no_steps(models: Path) -> None:

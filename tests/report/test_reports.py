@@ -177,7 +177,7 @@ def test_the_commands_write_what_they_are_asked_for(everything: Path, tmp_path: 
     named = [str(everything / name) for name in ("runs/merged", "evaluation")]
     page, figure = tmp_path / "r.html", tmp_path / "r.svg"
     done = runner.invoke(app, ["report", *named, "--html", str(page), "--svg", str(figure)])
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.output) == (0, f"page: {page}\nfigure: {figure}\n")
     assert page.exists()
     assert figure.exists()
     assert runner.invoke(app, ["report", *named]).output.startswith("### merged")

@@ -77,6 +77,13 @@ def _made(made: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"merged by weightlens {made.get('weightlens')} with torch {made.get('torch')}, "
         f"seed {made.get('seed')}, plan {made.get('plan') or 'unknown'}"
     )
+    yield from _recipe(made)
+    for name, step in made.get("steps", {}).items():
+        yield f"{name}, a step of it, plan {step.get('plan') or 'unknown'}"
+        yield from _recipe(step)
+
+
+def _recipe(made: Mapping[str, Any]) -> Iterator[RenderableType]:
     models = [("base", made["base"])] if made.get("base") else []
     for role, model in [*models, *(("source", source) for source in made.get("sources", []))]:
         known = f"commit {model['commit']}" if model.get("commit") else f"hash {model.get('hash')}"

@@ -199,9 +199,14 @@ def _has_chat_template(folder: Path) -> bool:
 def _provenance(folder: Path) -> dict[str, Any] | None:
     """How a merge of ours was made, without the records of every matrix and tensor."""
     record = _json(folder / "weightlens.json")
-    if record is None:
-        return None
-    return {key: value for key, value in record.items() if key not in ("matrices", "checksums")}
+    return None if record is None else _at_a_glance(record)
+
+
+def _at_a_glance(record: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in record.items() if key not in ("matrices", "checksums")}
+    if isinstance(steps := kept.get("steps"), dict):
+        kept["steps"] = {n: _at_a_glance(s) for n, s in steps.items() if isinstance(s, dict)}
+    return kept
 
 
 def _json(file: Path) -> dict[str, Any] | None:
