@@ -143,6 +143,19 @@ def test_an_adapter_alone_is_put_on_the_base(models: Path) -> None:
         plan_merge(written(models, two), engine="mergekit")
 
 
+def test_what_mergekit_wrote_is_read_back_where_asked(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that holds another bit than it was given."""
+    file = written(models, linear(models / "a", models / "c"))
+    run_merge(file, models / "whole", engine="mergekit", verify=True)
+    again = iter([{"a": "1"}, {"a": "2"}])
+    monkeypatch.setattr(bridged, "checksums_of", lambda folder: next(again))
+    with pytest.raises(OutputError, match=r"is not on the disk as it was written \(1 differ"):
+        run_merge(file, models / "out", engine="mergekit", verify=True)
+    assert not list(models.glob("out*"))
+
+
 def test_mergekits_engine_gives_the_numbers_of_ours(models: Path) -> None:
     text = linear(models / "a", models / "c", dtype="float32")
     theirs = run_merge(written(models, text), models / "theirs", engine="mergekit")

@@ -202,6 +202,7 @@ def _run_bridged(ready: Prepared, out: Path, options: Options) -> MergeReport:
         seed=options.seed,
         overwrite=options.overwrite,
         fresh=options.fresh,
+        verify=options.verify,
         device=str(options.device),
         progress=options.progress,
         report=written,

@@ -20,6 +20,15 @@ from weightlens.report.page import (
 from weightlens.report.sentences import findings
 from weightlens.report.story import Row, Story
 
+_WORDS = (
+    "<p>Every merge is the base with the full fine-tune's delta, at the smallest weight that keeps "
+    "refusal. <b>Scaling only</b> multiplies the whole delta by it. <b>Strip column</b> (or "
+    "<b>row</b>) first takes out the part of the delta that writes into (or reads from) the base's "
+    "strongest directions; <b>random</b> takes out as many directions drawn at random, as a "
+    "control. <b>Over-refusal</b> is refusing harmless requests. The merge in the last row was "
+    "written to disk: <a href='report.html'>its report</a>.</p>"
+)
+
 
 def write_story_page(story: Story, file: Path) -> None:
     """The demo's page."""
@@ -30,6 +39,7 @@ def write_story_page(story: Story, file: Path) -> None:
             "<p class='lead'>Three models of 0.9 million parameters: a base that reasons and "
             "complies with every request, and two safety fine-tunes of it. "
             f"weightlens {escape(story.weightlens)}, {story.seconds:.0f} s on this machine.</p>",
+            _WORDS,
             navigation(section.title for section in sections),
             "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in findings(story)) + "</ul>",
             *map(headed, sections),

@@ -75,7 +75,9 @@ def merge(
     engine: Annotated[
         EngineName, typer.Option(help="auto: mergekit's own only where it has to be.")
     ] = EngineName.auto,
-    workers: Annotated[int | None, typer.Option(min=1, help="Tensors merged at a time.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Tensors merged at a time, by our engine.")
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
