@@ -94,7 +94,7 @@ def _overlaps(story: Story) -> Section:
 
 
 def _table(story: Story) -> str:
-    head = ("", "weight", "reasoning", "refusal", "over-refusal", "reasoning against scaling only")
+    head = ("", "weight", "reasoning", "refusal", "over-refusal", "reasoning vs scaling")
     rows = "".join(
         f"<tr class='{row.kind}'>" + "".join(f"<td>{cell}</td>" for cell in _cells(row)) + "</tr>"
         for row in story.rows
