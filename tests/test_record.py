@@ -29,6 +29,12 @@ def test_a_full_device_is_no_internal_error() -> None:
         write_output(Path("/dev/full"), "text")
 
 
+def test_a_link_to_itself_is_no_internal_error(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OutputError, match="loop: cannot be written"):
+        write_output(tmp_path / "loop", "text")
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_output(tmp_path / "no" / "file", "text")

@@ -31,8 +31,9 @@ def write_output(file: Path, text: str) -> None:
             file.write_text(text, encoding="utf-8")
         else:
             write_whole(file.resolve(), text)  # a link stays one
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror or error})") from error
+    except (OSError, RuntimeError) as error:  # the latter: a link to itself
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{file}: cannot be written ({reason})") from error
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -35,6 +35,11 @@ class Targets:
         if self.html is not None and folder is None:
             raise InputError("--html shows answers: keep them in a folder with --out DIR")
 
+    @property
+    def take_the_screen(self) -> bool:
+        """Whether one of them is standard output, which then holds that alone."""
+        return "-" in map(str, (self.json, self.csv, self.markdown))
+
 
 def report_of(
     models: Sequence[str],
@@ -131,7 +136,7 @@ def show(report: "EvalReport", targets: Targets, folder: Path | None) -> None:
         from weightlens.report.samples_page import write_samples_page
 
         write_samples_page(report, folder, targets.html)
-    if targets.json != "-":
+    if not targets.take_the_screen:
         screen.console().print(*eval_tables(report, kinds), sep="\n")
     screen.name_written(
         json=targets.json, csv=targets.csv, markdown=targets.markdown, page=targets.html

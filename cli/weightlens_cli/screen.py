@@ -151,7 +151,7 @@ def write_text(text: str, target: str) -> None:
 def name_written(**files: str | Path | None) -> None:
     """Names the files that were written on standard output, each with what it is; nothing where
     one of them was standard output, which then holds that alone."""
-    if "-" in files.values():
+    if "-" in map(str, files.values()):
         return
     for kind, file in files.items():
         if file is not None:

@@ -112,10 +112,11 @@ def test_where_results_cannot_go_nothing_is_asked(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", [["--html", "p.html"], ["--judge", "wildguard"]])
+@pytest.mark.parametrize("option", [["--out", "o"], ["--html", "p.html"], ["--judge", "wildguard"]])
 def test_answers_made_elsewhere_are_kept_nowhere(
     option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = ["eval", "--answers", "a.jsonl", "--task", "reasoning", "--out", "o", *option]
-    assert f"{option[0]} " in run(*given, code=2) and not (tmp_path / "o").exists()
+    given = ["eval", "--answers", "a.jsonl", "--task", "reasoning", *option]
+    assert "scored and kept nowhere: leave out --out" in run(*given, code=2)
+    assert list(tmp_path.iterdir()) == []

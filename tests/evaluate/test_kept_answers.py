@@ -9,9 +9,10 @@ from embedded_models import BASE, FULL, SMALL, wanted
 from own_tasks import write_task
 
 from weightlens.errors import EvaluationError
-from weightlens.evaluate import judging
+from weightlens.evaluate import catalogue, judging
 from weightlens.evaluate.builtin import REASONING
 from weightlens.evaluate.chosen import Changes, Wanted
+from weightlens.evaluate.data import Sources
 from weightlens.evaluate.judging import judge_run
 from weightlens.evaluate.kept import kept_draws
 from weightlens.evaluate.rescoring import read_report, rescore
@@ -53,6 +54,24 @@ def test_of_an_earlier_larger_run_only_what_was_asked_is_scored_again(tmp_path: 
     report = asked(tmp_path, wanted(20), wanted(5))
     assert {task.n for model in report.models for task in model.tasks} == {5}
     assert rescore(tmp_path, Wanted()) == report == read_report(tmp_path)
+
+
+def test_a_rescoring_that_fails_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first model's answers would go into a file of another name; the second's are cut."""
+    report = asked(tmp_path, wanted(8))
+    files = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    loaded = catalogue.load("reasoning", Sources(None))
+    changed = replace(loaded, task=replace(loaded.task, version=99))
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: changed)
+    last = tmp_path / report.answers[-1].file
+    last.write_bytes(b"".join(files[last.name].splitlines(keepends=True)[:4]))
+    with pytest.raises(EvaluationError, match="holds 4 of the answers"):
+        rescore(tmp_path, Wanted())
+    last.write_bytes(files[last.name])
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == files
+    assert rescore(tmp_path, Wanted()).models[0].tasks[0].version == 99
 
 
 def test_fewer_draws_of_more_questions_can_be_scored_again(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_group_that_one_lacks_is_not_compared_and_told(task: Path, tmp_path: P
         report = scored(task, first, second)
         assert [pair.group for pair in report.pairs] == ["safe"]
         assert report.notes[-1] == (
-            f"sums unsafe: {first} and {second} share no question; not compared"
+            f"sums unsafe: {first.name} and {second.name} share no question; not compared"
         )
     command = ["eval", "--answers", str(both), "--answers", str(one), "--task", str(task)]
     shown = CliRunner().invoke(app, command)
@@ -64,7 +64,9 @@ def test_files_that_share_no_question_are_scored_and_not_compared(
     b = answered(tmp_path / "b", ids("safe", range(3, 6)))
     report = scored(task, a, b)
     assert [[t.n for t in model.tasks] for model in report.models] == [[3], [3]]
-    assert report.pairs == [] and report.notes[-1].startswith(f"sums safe: {a} and {b} share no")
+    assert report.pairs == [] and report.notes[-1].startswith(
+        f"sums safe: {a.name} and {b.name} share no"
+    )
 
 
 def test_the_sentence_counts_the_questions_that_were_compared(task: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -86,6 +87,15 @@ def test_nothing_is_cut_off_in_any_width(width: int) -> None:
     assert "…" not in text
     assert all(cell in text for cell in ("1111", "2222", "3333", "4444", "first", "fourth"))
     assert all(found[0] == "name" for found in heads(lines))
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_names_of_wide_characters_leave_the_numbers_whole(width: int) -> None:
+    line = Line(("模型/完全安全微调-第一个版本的名字", "1111", "2222", "3333", "4444"))
+    lines = printed(Banded("", GROUPS, [line]), width)
+    assert max(map(cell_len, lines)) <= width
+    assert all(any(number in row for row in lines) for number in ("1111", "2222", "3333", "4444"))
+    assert not any("…" in row for row in lines)
 
 
 def test_cells_keep_their_colours() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from weightlens.evaluate.plan import Ask
 from weightlens.evaluate.records import Answers
 from weightlens.evaluate.result import AnswersFile, Draw, EvalReport, ModelResult, TaskResult
 from weightlens.evaluate.run import REPORT, write_report
-from weightlens.evaluate.scored import Scored, compare_with_first
+from weightlens.evaluate.scored import NOT_COMPARED, Scored, compare_with_first
 from weightlens.evaluate.task import Question, Task
 from weightlens.evaluate.thinking import spoken
 from weightlens.version import VERSION
@@ -76,18 +77,8 @@ def rescore(folder: Path, wanted: Wanted) -> EvalReport:
     kept.
     """
     report = read_report(folder)
-    scored: dict[str, list[Scored]] = {model.model: [] for model in report.models}
-    tasks = _tasks_of(report, wanted)
-    files = []
-    for entry in report.answers:
-        with Answers.reopened(answers_at(folder, entry)) as answers:
-            if entry.task in tasks:
-                again, name = _rescored(answers, tasks[entry.task], entry)
-            else:  # lm-eval's verdicts are lm-eval's
-                again = scored_by_lm_eval(entry.task, [*entry.scored(answers.done.values())])
-                name = entry.file
-        files.append(entry.model_copy(update={"file": name}))
-        scored[entry.model].append(again)
+    scored, files = _all_rescored(report, folder, _tasks_of(report, wanted))
+    compared = compare_with_first(scored)
     models = [
         ModelResult(model=model.model, hash=model.hash, tasks=[
             *(result for part in scored[model.model] for result in part.results()),
@@ -96,7 +87,12 @@ def rescore(folder: Path, wanted: Wanted) -> EvalReport:
         for model in report.models
     ]  # fmt: skip
     found = report.model_copy(
-        update={"models": models, "pairs": compare_with_first(scored).pairs, "answers": files}
+        update={
+            "models": models,
+            "pairs": compared.pairs,
+            "answers": files,
+            "notes": [n for n in report.notes if not n.endswith(NOT_COMPARED)] + compared.notes,
+        }
     )
     write_report(found, folder)
     return found
@@ -141,9 +137,29 @@ def _judged(model: ModelResult, tasks: Mapping[str, Task]) -> Iterator[TaskResul
             yield row.model_copy(update={"version": tasks[row.task].version})
 
 
-def _rescored(answers: Answers, task: Task, entry: AnswersFile) -> tuple[Scored, str]:
-    """Scores all that the file holds, so that a later run goes on with them, and gives what the
-    report tells of, and the name of the file."""
+def _all_rescored(
+    report: EvalReport, folder: Path, tasks: Mapping[str, Task]
+) -> tuple[dict[str, list[Scored]], list[AnswersFile]]:
+    """Of each model what the report tells of, and the files as they are now; none is replaced
+    before all are scored."""
+    scored: dict[str, list[Scored]] = {model.model: [] for model in report.models}
+    again: list[tuple[AnswersFile, Answers, dict[Ask, Draw]]] = []
+    with ExitStack() as opened:
+        for entry in report.answers:
+            answers = opened.enter_context(Answers.reopened(answers_at(folder, entry)))
+            task = tasks.get(entry.task)
+            draws = answers.done if task is None else _rescored(answers, task)
+            scored[entry.model].append(_told(draws, task, entry))
+            again.append((entry, answers, draws))
+        files = []
+        for entry, answers, draws in again:
+            file = _replaced(answers, draws, tasks.get(entry.task))
+            files.append(entry.model_copy(update={"file": file or entry.file}))
+    return scored, files
+
+
+def _rescored(answers: Answers, task: Task) -> dict[Ask, Draw]:
+    """All that the file holds, so that a later run goes on with it, in the order of the task."""
     if task.private:
         raise EvaluationError(f"{task.name}: is private; of its answers only hashes were kept")
     questions = {q.id: q for q in task.questions(answers.identity["split"], None)}
@@ -158,11 +174,23 @@ def _rescored(answers: Answers, task: Task, entry: AnswersFile) -> tuple[Scored,
         said = Said(draw.raw, draw.answer, Reply((0,) * draw.tokens, draw.finish))
         again[ask] = draw_of(task, question, ask, said, draw.seed)
     order = {name: place for place, name in enumerate(questions)}
-    asks = sorted(again, key=lambda ask: (order[ask.question], ask.draw))
-    draws = tuple(entry.scored(again[ask] for ask in asks))
-    check_whole(entry, len(draws))
-    file = answers.replaced(again, {"version": task.version, "data": task.data})
-    return Scored(task, draws), file.name
+    return {a: again[a] for a in sorted(again, key=lambda a: (order[a.question], a.draw))}
+
+
+def _told(draws: Mapping[Ask, Draw], task: Task | None, entry: AnswersFile) -> Scored:
+    """What the report tells of them. task: None for lm-eval's, whose verdicts are its own."""
+    told = tuple(entry.scored(draws.values()))
+    if task is None:
+        return scored_by_lm_eval(entry.task, told)
+    check_whole(entry, len(told))
+    return Scored(task, told)
+
+
+def _replaced(answers: Answers, draws: Mapping[Ask, Draw], task: Task | None) -> str | None:
+    """The file that they are in now; None where it is the same."""
+    if task is None:
+        return None
+    return answers.replaced(draws, {"version": task.version, "data": task.data}).name
 
 
 def _scored(file: Path, task: Task, questions: dict[str, Question]) -> Scored:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 
@@ -116,6 +117,10 @@ def task_result(
     )
 
 
+NOT_COMPARED = "share no question; not compared"
+"""What the note of two models ends with whose questions are all different."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Models beside the first. notes: what could not be compared, in words."""
@@ -136,7 +141,8 @@ def compare_with_first(scored: Mapping[str, Sequence[Scored]]) -> Comparison:
                     pairs.append(_Pair(first, name, a, b, group))
                 else:
                     part = f"{a.task.name} {group}".rstrip()
-                    notes.append(f"{part}: {first} and {name} share no question; not compared")
+                    both = " and ".join(Path(label).name for label in (first, name))
+                    notes.append(f"{part}: {both} {NOT_COMPARED}")  # without folders: it may go out
     adjusted = holm([pair.found.p for pair in pairs])
     compared = zip(pairs, adjusted, strict=True)
     return Comparison([pair.result(Family(p, len(pairs))) for pair, p in compared], notes)

@@ -33,6 +33,7 @@ from weightlens.report.licences import Derived, Licence, derived, of_card
 from weightlens.report.runs import read_runs
 
 _HEAD = 512
+_LONGEST = 96
 _SOMEWHERE = "OWNER"
 """In the place of an owner, where nobody said where the model will lie on the Hub."""
 
@@ -111,8 +112,9 @@ def draft_card(
 
 
 def _slug(title: str) -> str:
-    """A title as the name of a repo may be written."""
-    return re.sub(r"[^A-Za-z0-9._]+|[.-]{2,}", "-", title).strip("-.") or "MODEL"
+    """A title as the name of a repo may be written: 96 characters with its owner."""
+    plain = re.sub(r"[^A-Za-z0-9._]+|[.-]{2,}", "-", title)[: _LONGEST - len(_SOMEWHERE) - 1]
+    return re.sub(r"(\.git)+$", "", plain.strip("-.")) or "MODEL"
 
 
 def save_card(folder: Path, draft: Draft, *, force: bool = False) -> Path:

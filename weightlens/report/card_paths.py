@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _ADDRESS = re.compile(r"((?<![\w+.-])(?!file:)[A-Za-z][A-Za-z0-9+.-]+://\S*)")
 """Of the web, and of stores: where it leads is no secret of this machine."""
 
-_BEFORE = r"""(?<![^\s"'`(\[{=:,;|>*“‘«])"""
+_BEFORE = r"""(?<![^\s"'`(\[{=:,;|>*“‘«+#!@&→–—])"""
 _SEP = r"[/\\]+"
 _WORD = r"""[^\s/\\"'`<>|*?:,;()\[\]{}]+"""
 _PROSE = "and|are|as|at|by|for|from|has|have|holds|in|into|is|of|on|or|than|to|was|were|with"
@@ -82,6 +82,7 @@ def _paths(home: str, names: tuple[str, ...]) -> re.Pattern[str]:
         rf"(?:~[\w.-]*|[A-Za-z]:){below}",
         f"/+{folder}{below}",
         f"/(?:{who}[A-Za-z_]{_WORD})",
+        rf"\\\\[A-Za-z][\w.-]+(?:\\{_WORD})+",  # of a server
     )
     return re.compile(f"{_BEFORE}(?:file:(?://[\\w.-]*)?/?)?(?:{'|'.join(ways)})")
 

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 
 _SEPARATORS = (" ", "/", "._-")
 """The best places to break a name first; each for a class of a regular expression."""
 
 
 def folded(name: str, width: int) -> str:
-    """A name in lines of at most this width, broken behind its separators where it has them.
+    """A name in lines of at most so many cells, broken behind its separators where it has them.
 
     Nothing of it is left out: cut short, two names can look the same.
     """
@@ -22,7 +22,7 @@ def packed(items: Iterable[str], width: int) -> list[str]:
     lines = [""]
     for item in items:
         longer = f"{lines[-1]}, {item}" if lines[-1] else item
-        if lines[-1] and len(longer) > width:
+        if lines[-1] and cell_len(longer) > width:
             lines[-1] += ","
             lines.append(item)
         else:
@@ -49,19 +49,19 @@ def shared_prefix(names: list[str]) -> str:
 
 
 def _lines(name: str, width: int, separators: Sequence[str] = _SEPARATORS) -> Iterator[str]:
-    if len(name) <= width:
+    if cell_len(name) <= width:
         yield name
         return
     if not separators:
-        yield from (name[at : at + width] for at in range(0, len(name), width))
+        yield from chop_cells(name, width)
         return
     line = ""
     for piece in re.split(f"(?<=[{separators[0]}])", name):
-        if line and len(line) + len(piece.rstrip()) > width:
+        if line and cell_len(line) + cell_len(piece.rstrip()) > width:
             yield line.rstrip()
             line = ""
         line += piece
-        if len(line.rstrip()) > width:
+        if cell_len(line.rstrip()) > width:
             *whole, line = _lines(line.rstrip(), width, separators[1:])
             yield from whole
             line += " " * piece.endswith(" ")

@@ -93,20 +93,30 @@ def _recipe(made: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _spectra(found: Sequence[TensorSpectrum]) -> Iterator[RenderableType]:
     """A line a tensor; what is broken stands in the last column, where anything is."""
-    prefix = shared_prefix([tensor.name for tensor in found])
+    if not found:
+        return
+    prefix, ending = _left_out([tensor.name for tensor in found])
     broken = [_broken(tensor) for tensor in found]
     heads = (*_SPECTRUM_HEADS, ("broken",)) if any(broken) else _SPECTRUM_HEADS
     lines = []
     for tensor, what in zip(found, broken, strict=True):
         numbers = (tensor.norm, tensor.spectral_norm, tensor.stable_rank, tensor.effective_rank)
         shown = ["–" if v is None else f"{v:.4g}" for v in numbers]
-        name = tensor.name.removeprefix(prefix).removesuffix(_USUAL_END)
+        name = tensor.name.removeprefix(prefix).removesuffix(ending)
         lines.append(Line((name, *shown, what)))
     yield Banded("", heads, lines)
-    left_out = " and ".join(part for part in (prefix, _USUAL_END) if part)
-    yield Text(f"Names of tensors are without {left_out}", style="dim")
+    if prefix or ending:
+        left_out = " and ".join(part for part in (prefix, ending) if part)
+        yield Text(f"Names of tensors are without {left_out}", style="dim")
     if not any(broken):
         yield "No NaN, no Inf, and no dead rows."
+
+
+def _left_out(names: Sequence[str]) -> tuple[str, str]:
+    """What names can do without: what all begin with, and the usual end where they stay apart."""
+    short = {name.removesuffix(_USUAL_END) for name in names}
+    is_usual = len(short) == len(names) and any(name.endswith(_USUAL_END) for name in names)
+    return shared_prefix(list(names)), _USUAL_END if is_usual else ""
 
 
 def _broken(tensor: TensorSpectrum) -> str:

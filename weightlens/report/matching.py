@@ -20,4 +20,4 @@ def same_end(a: str, b: str) -> bool:
 
 
 def _end(model: str) -> str:
-    return PurePosixPath(model.rpartition("+")[2].partition("@")[0].rstrip("/")).name
+    return PurePosixPath(model.rpartition("+")[2]).name.partition("@")[0]

@@ -1,6 +1,7 @@
 """Two results of one kind against each other, value by value."""
 
 import difflib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from weightlens.survey.result import OverlapReport
 
 _COMPARED = ("merge", "eval", "overlap")
 _NARROWEST = 12
-_NOTHING = 1e-12
+_ROUNDING = 4 * sys.float_info.epsilon
+"""Of the larger of two numbers: what sums of the same in another order may differ by."""
 
 
 class RunPair(Record):
@@ -145,8 +147,8 @@ def _change(value: Value) -> str:
         return f"only in {'a' if value.b is None else 'b'}"
     if value.difference is None:
         return "" if value.a == value.b else "differs"
-    # what is left of two sums of the same numbers in another order is no difference
-    if abs(value.difference) < _NOTHING:
+    largest = max(abs(n) for n in (value.a, value.b) if isinstance(n, int | float))
+    if abs(value.difference) <= _ROUNDING * largest:
         return "0"
     return f"{value.difference:+.3g}".replace("-", "−")
 

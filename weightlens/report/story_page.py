@@ -39,8 +39,8 @@ def write_story_page(story: Story, file: Path) -> None:
             "<p class='lead'>Three models of 0.9 million parameters: a base that reasons and "
             "complies with every request, and two safety fine-tunes of it. "
             f"weightlens {escape(story.weightlens)}, {story.seconds:.0f} s on this machine.</p>",
-            _WORDS,
             navigation(section.title for section in sections),
+            _WORDS,
             "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in findings(story)) + "</ul>",
             *map(headed, sections),
         )

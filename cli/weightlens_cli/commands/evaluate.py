@@ -102,12 +102,15 @@ def evaluate(
     if list_tasks:
         evaluating.show_catalogue()
         return
+    from weightlens.errors import InputError
     from weightlens.evaluate.asked_model import Settings
     from weightlens.evaluate.chat import Loading
     from weightlens.evaluate.chosen import Changes, Wanted
 
     targets = evaluating.Targets(json, csv, markdown, html)
-    folder = None if answers else rescore or out
+    folder = rescore or out
+    if answers and (folder or html or judge):
+        raise InputError("--answers are scored and kept nowhere: leave out --out, --html, --judge")
     targets.check(folder)
     evaluating.check_judges(judge or [], judge_model, folder)
     if not (suite or task or traces or rescore):
