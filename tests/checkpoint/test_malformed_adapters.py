@@ -46,7 +46,6 @@ def configured(folders: Folders, **config: Any) -> Path:
         ((), (24, 4)),
         ((4, 24), ()),
         ((4,), (24, 4)),
-        ((4, 24, 1, 1), (24, 4, 1, 1)),
         ((0, 24), (24, 0)),
         ((4, 24), (24, 3)),
         ((4, 0), (0, 4)),
@@ -58,6 +57,12 @@ def test_factors_that_are_no_pair_of_matrices_are_refused(
     folder = with_tensors(folders, lora_A__weight=torch.ones(a), lora_B__weight=torch.ones(b))
     with pytest.raises(AdapterMismatch, match=f"factors of {NAME} do not fit each other"):
         Adapter(folder)
+
+
+def test_factors_of_a_convolution_are_not_understood(folders: Folders) -> None:
+    factors = {"lora_A__weight": torch.ones(4, 24, 1, 1), "lora_B__weight": torch.ones(24, 4, 1, 1)}
+    with pytest.raises(UnsupportedTensor, match=f"{NAME} is a convolution"):
+        Adapter(with_tensors(folders, **factors))
 
 
 def test_magnitudes_have_an_entry_for_each_output_of_their_factors(folders: Folders) -> None:

@@ -41,6 +41,16 @@ def test_the_same_in_another_form_is_no_difference(pair: tuple[Path, Path]) -> N
     assert told(pair) == []
 
 
+def test_whoever_stops_at_more_stops_there_too(pair: tuple[Path, Path]) -> None:
+    settle(pair[0] / "config.json", eos_token_id=[2, 1])
+    settle(pair[1] / "config.json", eos_token_id=[1, 2])
+    assert told(pair) == []
+    settle(pair[1] / "config.json", eos_token_id=2)
+    assert told(pair) == []
+    settle(pair[0] / "config.json", eos_token_id=1)
+    assert len(told(pair)) == 1
+
+
 def test_each_difference_is_one_sentence(pair: tuple[Path, Path]) -> None:
     settle(pair[0] / "generation_config.json", eos_token_id=None)
     settle(pair[1] / "config.json", eos_token_id=[1, 2])

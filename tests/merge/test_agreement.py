@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 from weightlens.errors import RecipeError, ShapeMismatch, TensorMissing
+from weightlens.merge.opening import hold_sources
+from weightlens.merge.plan import make_plan
 from weightlens.merge.resolution import parse_recipe
 from weightlens.merge.state_dicts import merge_state_dicts
 
@@ -137,6 +139,27 @@ def test_ends_of_other_vocabularies_are_not_stacked() -> None:
         more[name] = torch.ones(3, 2)
     with pytest.raises(ShapeMismatch, match=r"embed_tokens.* has 2 rows and lm_head.weight 3"):
         merged(ENDS_IN_B, model(), more)
+
+
+def test_a_stack_whose_tokens_are_aligned_may_end_in_another_vocabulary() -> None:
+    """Mergekit, which aligns them, makes the rows of both ends alike."""
+    more = model()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        more[name] = torch.ones(3, 2)
+    resolution = parse_recipe(ENDS_IN_B + "tokenizer_source: union\n")
+    sources = hold_sources(resolution, {"a": model(), "b": more})
+    assert len(make_plan(resolution, sources).jobs) == 5
+
+
+def test_a_model_whose_own_ends_differ_may_be_stacked_on_itself() -> None:
+    padded = model() | {"lm_head.weight": torch.ones(3, 2)}
+    assert merged(ENDS_IN_B, padded, padded)["lm_head.weight"].shape == (3, 2)
+
+
+def test_an_untied_head_that_equals_its_embeddings_is_a_head() -> None:
+    """What the config says counts: a stack without it would be loaded with one drawn at random."""
+    tied = {name: tensor for name, tensor in model().items() if name != "lm_head.weight"}
+    assert "lm_head.weight" in merged(ENDS_IN_B, model(), tied)
 
 
 def test_layers_that_differ_within_a_model_are_stacked() -> None:

@@ -191,7 +191,7 @@ def test_an_interrupt_ends_the_process_and_leaves_nothing_beside(
             started.append(self)
 
     def interrupt(done: int, total: int, tensor: str) -> None:
-        assert list(out.parent.glob("out.adapters-*"))
+        assert list(out.glob(".adapters-*"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mergekit_bridge.subprocess, "Popen", Watched)
@@ -202,6 +202,7 @@ def test_an_interrupt_ends_the_process_and_leaves_nothing_beside(
         run_mergekit(recipe("a"), out, models=tuned, progress=interrupt)
     assert started[0].returncode == -signal.SIGKILL
     assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert not list(out.glob(".adapters-*"))
 
 
 def test_references_are_found_wherever_a_recipe_may_name_a_model(folders: Folders) -> None:

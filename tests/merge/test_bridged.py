@@ -19,6 +19,7 @@ from weightlens.errors import (
     RecipeError,
     ShapeMismatch,
     TensorMissing,
+    UnsupportedTensor,
 )
 from weightlens.merge import bridged
 from weightlens.merge.bridged import mergekit_text
@@ -141,6 +142,15 @@ def test_an_adapter_alone_is_put_on_the_base(models: Path) -> None:
     two = added(f"{models / 'a'}+{models / 'lora'}", models / "more")
     with pytest.raises(RecipeError, match="one adapter on a model, not 2"):
         plan_merge(written(models, two), engine="mergekit")
+
+
+def test_what_only_peft_understands_is_left_to_mergekit_where_asked(models: Path) -> None:
+    settings = {"target_modules": "all-linear", "init_lora_weights": "pissa"}
+    write_adapter(models / "lora", tensors_of(models / "a"), config=settings)
+    file = written(models, linear(f"{models / 'a'}+{models / 'lora'}", models / "c"))
+    with pytest.raises(UnsupportedTensor, match="a pissa adapter"):
+        plan_merge(file)
+    assert plan_merge(file, engine="mergekit")[0].engine == "mergekit"
 
 
 def test_what_mergekit_wrote_is_read_back_where_asked(

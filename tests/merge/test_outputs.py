@@ -9,7 +9,7 @@ from checkpoints import write_adapter
 from worded import added, linear, tensors_of, worded, words
 
 from weightlens.checkpoint.partial import JOURNAL, MARKER, REPLACED
-from weightlens.errors import OutputError, ReadFailed
+from weightlens.errors import ModelNotFound, OutputError, ReadFailed
 from weightlens.merge.engine import run_merge
 from weightlens.merge.extract import extract_adapter
 from weightlens.merge.foresight import plan_merge
@@ -201,6 +201,59 @@ def test_a_dry_run_tells_what_an_earlier_run_left(models: Path) -> None:
         plan_merge(changed, models / "out")
     assert plan_merge(changed, models / "out", fresh=True)[0].finished == 0
     assert (models / "out.partial" / JOURNAL).read_bytes() == journal
+
+
+def test_a_dry_run_is_refused_where_the_run_would_be(models: Path) -> None:
+    """For a folder that is not ours, one that another run fills, and one half replaced."""
+    file = written(models, linear(models / "a", models / "b"))
+    partial = models / "out.partial"
+    partial.mkdir()
+    (partial / "thesis.tex").touch()
+    for attempt in (lambda: plan_merge(file, models / "out"),
+                    lambda: run_merge(file, models / "out")):  # fmt: skip
+        with pytest.raises(OutputError, match="is not ours"):
+            attempt()
+    (partial / "thesis.tex").unlink()
+    refused: list[str] = []
+
+    def intrude(done: int, total: int, name: str) -> None:
+        if not refused:
+            with pytest.raises(OutputError, match="another run is filling it") as error:
+                plan_merge(file, models / "out", fresh=True)
+            refused.append(str(error.value))
+
+    run_merge(file, models / "out", workers=1, progress=intrude)
+    assert refused
+    partial.mkdir()
+    (partial / MARKER).touch()
+    (models / "out").rename(partial / REPLACED)
+    with pytest.raises(OutputError, match="wants --overwrite"):
+        plan_merge(file, models / "out")
+    assert plan_merge(file, models / "out", overwrite=True)
+    assert (partial / REPLACED).exists()
+
+
+@pytest.mark.parametrize("later", ["renamed", "alone"])
+def test_steps_that_nothing_needs_any_more_go_with_the_others(models: Path, later: str) -> None:
+    """Left by a run that was interrupted in its last recipe."""
+
+    def stop(done: int, total: int, name: str) -> None:
+        if (models / "out.partial").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_merge(two_steps(models), models / "out", workers=1, progress=stop)
+    assert (models / "out.steps" / "first").exists()
+    first = linear(models / "a", models / "b", name="other")
+    texts = (first, added(models / "c", "other")) if later == "renamed" else (first,)
+    run_merge(written(models, *texts), models / "out", fresh=True)
+    assert [f.name for f in models.glob("out*")] == ["out"]
+
+
+def test_a_name_that_no_file_can_have_is_no_model(models: Path) -> None:
+    file = written(models, linear(models / "a", "x" * 300))
+    with pytest.raises(ModelNotFound, match=r"recipe\.yaml:1: models\.1\.model: xxx"):
+        plan_merge(file)
 
 
 def test_paths_may_be_text(models: Path) -> None:

@@ -93,6 +93,9 @@ class Adapter:
         if magnitude is not None and self.is_embedding(name):
             raise UnsupportedTensor(f"{self.folder}: DoRA on embeddings ({name}) is not understood")
         a, b = (infos[sides[side]].shape for side in "AB")
+        if len(a) > 2 and len(b) > 2:
+            raise UnsupportedTensor(f"{self.folder}: {name} is a convolution; only LoRA of "
+                                    "matrices is understood")  # fmt: skip
         if len(a) != 2 or len(b) != 2 or a[0] != b[1] or 0 in (*a, *b):
             raise AdapterMismatch(
                 f"{self.folder}: factors of {name} do not fit each other: A is {_times(a)}, "

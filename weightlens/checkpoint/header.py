@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from weightlens.errors import CheckpointError, UnsupportedTensor
+from weightlens.errors import CheckpointError, ReadFailed, UnsupportedTensor
 
 T = TypeVar("T")
 
@@ -98,11 +98,8 @@ def scan_shards(index: Path, read: Callable[[Path], Mapping[str, T]]) -> dict[st
     return {name: held[shard][name] for name, shard in shards.items()}
 
 
-def read_header(file: Path) -> dict[str, Entry]:
-    """The tensors of one safetensors file, in the order in which they lie on disk.
-
-    Raises CheckpointError where the header contradicts itself or the file's size.
-    """
+def _raw_header(file: Path) -> tuple[bytes, int]:
+    """The header's JSON, and the size of the file."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         prefix = stream.read(8)
@@ -111,7 +108,19 @@ def read_header(file: Path) -> dict[str, Entry]:
         (length,) = struct.unpack("<Q", prefix)
         if length > min(MAX_HEADER_BYTES, size - 8):
             raise CheckpointError(f"{file}: truncated or damaged: a header of {length} bytes")
-        raw = stream.read(length)
+        return stream.read(length), size
+
+
+def read_header(file: Path) -> dict[str, Entry]:
+    """The tensors of one safetensors file, in the order in which they lie on disk.
+
+    Raises CheckpointError where the header contradicts itself or the file's size, ReadFailed where
+    the file cannot be read.
+    """
+    try:
+        raw, size = _raw_header(file)
+    except OSError as error:
+        raise ReadFailed(f"{file}: cannot be read ({error.strerror})") from error
     try:
         header = json.loads(raw)
         header.pop("__metadata__", None)
@@ -128,7 +137,7 @@ def read_header(file: Path) -> dict[str, Entry]:
         RecursionError,
     ) as error:
         raise CheckpointError(f"{file}: damaged header ({error})") from error
-    return _placed(file, entries, first=8 + length, size=size)
+    return _placed(file, entries, first=8 + len(raw), size=size)
 
 
 def _placed(

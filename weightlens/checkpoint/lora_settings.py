@@ -99,5 +99,5 @@ def _check_plain_lora(file: Path, config: Mapping[str, Any]) -> None:
             "PEFT and give the result as a full model"
         )
     for key, reason in _NO_FIXED_DELTA.items():
-        if config.get(key) is not None:
+        if config.get(key) not in (None, []):
             raise UnsupportedTensor(f"{file}: sets {key}: {reason}")

@@ -52,6 +52,9 @@ _ROLES_OUTSIDE: tuple[tuple[Role, re.Pattern[str]], ...] = (
 )  # fmt: skip
 """Words that mean something else within a layer."""
 
+_OF_OTHERS = re.compile(r"(?:^|\.)(?:embed_vision|embed_audio)\.")
+"""Modules of other senses, whose tables have no rows for tokens of text."""
+
 _BESIDE = re.compile(r"(?:^|\.)(?:lm_head|embed_tokens|embeddings?)\.")
 
 TIED = {
@@ -139,7 +142,7 @@ def role_of(name: str) -> Role | None:
     outside = _ROLES_OUTSIDE if layered(name) is None else ()
     for role, pattern in (*_ROLES, *outside):
         if pattern.search(module):
-            return role
+            return "table" if role == "tokens" and _OF_OTHERS.search(name) else role
     return "beside" if _BESIDE.search(name) else None
 
 

@@ -21,17 +21,22 @@ REPLACED = ".weightlens-replaced"
 def bytes_held(out: Path) -> int:
     """What an earlier run has allocated for OUT, and the next one can use."""
     folder = partial_of(out.resolve())
-    if not (folder / MARKER).exists():
+    try:
+        if not (folder / MARKER).exists():
+            return 0
+        files = [file for file in folder.iterdir() if file.is_file()]
+        return sum(file.stat().st_blocks * 512 for file in files)
+    except OSError:  # another user's
         return 0
-    files = [file for file in folder.iterdir() if file.is_file()]
-    return sum(file.stat().st_blocks * 512 for file in files)
 
 
-def unfinished(out: Path, plan: str | None, *, fresh: bool = False) -> int:
+def unfinished(out: Path, plan: str | None, *, overwrite: bool, fresh: bool) -> int:
     """How many tensors of OUT a run with this plan would find finished; plan: None for a run that
-    goes on from nothing. Raises OutputError for those of another plan, unless `fresh`."""
-    journal = journal_of(partial_of(out.resolve()), plan, fresh=fresh)
-    return 0 if fresh else len(journal.finished)
+    goes on from nothing. Writes nothing. Raises OutputError where `PartialFolder.claim` would."""
+    try:
+        return PartialFolder(out.resolve()).seen(overwrite=overwrite, plan=plan, fresh=fresh)
+    except OSError as error:
+        raise unwritable(out, error, "run again") from error
 
 
 def journal_of(folder: Path, plan: str | None, *, fresh: bool = False) -> Journal:
@@ -43,7 +48,7 @@ def journal_of(folder: Path, plan: str | None, *, fresh: bool = False) -> Journa
     holds = f"{folder}: holds {len(journal.finished)} finished tensors"
     if plan is None:
         raise OutputError(f"{holds} of another merge, which was interrupted; run that again, or "
-                          "remove the folder")  # fmt: skip
+                          "remove the folder, as --fresh of merge does")  # fmt: skip
     raise OutputError(
         f"{holds}, but the recipe, the seed, a source, --device or weightlens has changed since; "
         "--fresh starts anew"
@@ -56,9 +61,10 @@ def settle(out: Path) -> None:
     if not ((place / MARKER).exists() and (place / PROVENANCE_FILE).exists()):
         return
     lock = FileLock(place / MARKER)
-    if lock.take():
-        _tidy(place)
-        lock.release()
+    with contextlib.suppress(OSError):  # another user's
+        if lock.take():
+            _tidy(place)
+            lock.release()
 
 
 @contextlib.contextmanager
@@ -98,14 +104,9 @@ class PartialFolder:
         Raises OutputError as `unfinished` does, where the folder is another run's, or not ours, and
         as `check_output` does.
         """
-        marker = self._lock.file
-        if self.path.exists() and not marker.exists():
-            # empty: a run was killed before it made the marker
-            if not self.path.is_dir() or any(self.path.iterdir()):
-                raise OutputError(f"{self.path}: exists and is not ours; move it away")
+        self._check_ours()
         self.path.mkdir(parents=True, exist_ok=True)
-        if not self._lock.take():
-            raise OutputError(f"{self.out}: another run is filling it")
+        self._take()
         try:
             self.restore()
             check_output(self.out, overwrite=overwrite)
@@ -115,6 +116,29 @@ class PartialFolder:
                 self.remove()
             self.release()
             raise
+
+    def seen(self, *, overwrite: bool, plan: str | None, fresh: bool) -> int:
+        """The number of finished tensors that `claim` would find. Raises like it."""
+        self._check_ours()
+        if not self._lock.file.exists():
+            return 0
+        self._take()
+        self.release()
+        if (self.path / REPLACED).exists() and not overwrite:
+            raise OutputError(f"{self.out}: a run was killed in replacing it; what it was comes "
+                              "back, is not empty, and wants --overwrite")  # fmt: skip
+        journal = journal_of(self.path, plan, fresh=fresh)
+        return 0 if fresh else len(journal.finished)
+
+    def _check_ours(self) -> None:
+        if self.path.exists() and not self._lock.file.exists():
+            # empty: a run was killed before it made the marker
+            if not self.path.is_dir() or any(self.path.iterdir()):
+                raise OutputError(f"{self.path}: exists and is not ours; move it away")
+
+    def _take(self) -> None:
+        if not self._lock.take():
+            raise OutputError(f"{self.out}: another run is filling it")
 
     def restore(self) -> None:
         """Puts back what a run was killed in replacing.
@@ -159,6 +183,11 @@ class PartialFolder:
             with contextlib.suppress(OSError):
                 self.clear()  # the marker last: a folder without it would not be ours
             shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours."""
+        return self._lock.is_held
 
     def release(self) -> None:
         """Lets another run have the folder."""

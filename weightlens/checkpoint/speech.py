@@ -63,8 +63,8 @@ def differences(merge: Speech, source: Speech) -> Iterator[str]:
         yield f"chat template: the merge has {_template(merge)}, {source.label} has {theirs}"
     for file in (_CONFIG, _GENERATION, _TOKENIZER):
         ours, theirs = merge.eos[file], source.eos[file]
-        if theirs is not None and ours != theirs and not (file == _GENERATION and ours is None
-                                                          and not merge.generation):  # fmt: skip
+        unsaid = file == _GENERATION and not merge.generation
+        if not (unsaid or _stops(theirs) <= _stops(ours)):
             key = "eos_token" if file == _TOKENIZER else "eos_token_id"
             of = merge.words_of if file == _TOKENIZER else merge.label
             yield (
@@ -109,6 +109,12 @@ def _generation(merge: Speech, source: Speech) -> Iterator[str]:
             f"{_GENERATION} of {merge.label} is copied; {source.label} differs in "
             f"{', '.join(differing)}"
         )
+
+
+def _stops(eos: Any) -> set[str]:
+    """Where a text ends, in whatever form it is said."""
+    every = eos if isinstance(eos, list) else [eos]
+    return {json.dumps(one) for one in every if one is not None}
 
 
 def _plain(value: Any) -> Any:

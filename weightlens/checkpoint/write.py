@@ -185,7 +185,8 @@ class CheckpointWriter:
         at_fault = ours and not isinstance(error, OutputError | ReadFailed)
         kept = done > 0 and not at_fault and self.folder.exists()
         self._close()
-        if not kept:
+        removed = not kept and self._partial.is_held
+        if removed:
             self._partial.remove()
         self._partial.release()
         if isinstance(error, OSError):
@@ -193,7 +194,7 @@ class CheckpointWriter:
                 self.out,
                 error,
                 "run the same command again: it goes on where it stopped" if kept
-                else "run again: the partial output was removed",
+                else f"run again{': the partial output was removed' * removed}",
                 needed=sum(info.nbytes for info in self._infos.values()),
             ) from error  # fmt: skip
         if isinstance(error, KeyboardInterrupt) and kept:

@@ -98,4 +98,4 @@ def _finished(prepared: Prepared, out: Path, options: Options) -> int:
     if plan is not None and plan.adapter is None:
         found = list(located.models.values())
         key = plan_hash(plan, found, seed=options.seed, device=options.device)
-    return unfinished(out, key, fresh=options.fresh)
+    return unfinished(out, key, overwrite=options.overwrite, fresh=options.fresh)

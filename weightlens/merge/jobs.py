@@ -8,7 +8,13 @@ from functools import reduce
 import torch
 
 from weightlens.checkpoint.layout import TensorInfo
-from weightlens.checkpoint.names import has_row_for_each_token, layered, tied_to
+from weightlens.checkpoint.names import (
+    TIED,
+    are_tied,
+    has_row_for_each_token,
+    layered,
+    tied_to,
+)
 from weightlens.checkpoint.selection import Selection
 from weightlens.checkpoint.weights import Weights
 from weightlens.errors import ShapeMismatch, TensorMissing
@@ -44,7 +50,9 @@ class JobMaker:
         if groups[0].layers is None:
             return list(self._whole(groups[0]))
         jobs = list(self._stacked(groups))
-        check_stack({job.name: job.info for job in jobs}, self._home)
+        recipe = self.resolution.recipe
+        aligned = recipe.wanted_tokenizer is not None or recipe.embeddings == "tokenizer"
+        check_stack({job.name: job.info for job in jobs}, self._home, rows=not aligned)
         return jobs
 
     @property
@@ -60,7 +68,12 @@ class JobMaker:
         """Output layers that the reference ties to its embeddings and another source, or the model
         whose config is copied, does not."""
         others = [self.sources[use.model].weights for use in group.sources]
-        return own_heads(self._reference(group), [*others, self._home])
+        lead, home = self._reference(group), self._home
+        untied = [] if are_tied(home.config, home.infos) else [
+            head for head in TIED
+            if head in home.infos and head not in lead.infos and tied_to(head, lead.infos)
+        ]  # fmt: skip
+        return list(dict.fromkeys([*own_heads(lead, others), *untied]))
 
     def _whole(self, group: Group) -> Iterator[Job]:
         reference = self._reference(group)

@@ -42,32 +42,44 @@ def is_before(name: str) -> bool:
     )
 
 
-def check_stack(made: Mapping[str, TensorInfo], home: Weights) -> None:
+def check_stack(made: Mapping[str, TensorInfo], home: Weights, *, rows: bool) -> None:
     """Raises ShapeMismatch where a stack could not be loaded by the config of the model that it is
-    copied from, home: other widths, or embeddings of one vocabulary and an output layer of another.
+    copied from, home: other widths, or embeddings with other rows than the output layer.
 
-    Of tensors whose shape changes over home's own layers nothing is said.
+    Of what differs within home itself nothing is said. rows: whether they stay as they are.
     """
     shapes: dict[str, set[tuple[int, ...]]] = {}
     for name in parameters(home):
         shapes.setdefault(_of_any_layer(name), set()).add(home.infos[name].shape)
-    rows: dict[int, str] = {}
     for name, info in made.items():
-        by_token = bool(info.shape) and has_row_for_each_token(name)
-        if by_token:
-            rows.setdefault(info.shape[0], name)
-        known = {shape[by_token:] for shape in shapes.get(_of_any_layer(name), ())}
-        if len(known) == 1 and info.shape[by_token:] not in known:
+        skipped = 1 if _is_by_token(name, info) else 0
+        known = {shape[skipped:] for shape in shapes.get(_of_any_layer(name), ())}
+        if len(known) == 1 and info.shape[skipped:] not in known:
             raise ShapeMismatch(
                 f"{name} of the stack has shape {info.shape}, but in {home.label}, whose config it "
                 f"gets, such tensors have {next(iter(shapes[_of_any_layer(name)]))}"
             )
-    if len(rows) > 1:
-        (first, one), (second, other), *_ = rows.items()
+    counts = _rows(made)
+    if rows and len(counts) > 1 and len(_rows(home.infos)) < 2:
+        (first, one), (second, other), *_ = counts.items()
         raise ShapeMismatch(
             f"{one} of the stack has {first} rows and {other} {second}: the first and the last "
-            "slice come from models of different vocabularies"
+            "slice come from models of different vocabularies, or padded otherwise; "
+            "tokenizer_source: base (or union) makes them alike"
         )
+
+
+def _rows(infos: Mapping[str, TensorInfo]) -> dict[int, str]:
+    """How many rows there are for tokens, each number with the first tensor that has it."""
+    found: dict[int, str] = {}
+    for name, info in infos.items():
+        if _is_by_token(name, info):
+            found.setdefault(info.shape[0], name)
+    return found
+
+
+def _is_by_token(name: str, info: TensorInfo) -> bool:
+    return bool(info.shape) and has_row_for_each_token(name)
 
 
 def _of_any_layer(name: str) -> str:

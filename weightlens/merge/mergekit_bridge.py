@@ -55,16 +55,15 @@ def run_mergekit(
 
     Raises RecipeError for a recipe that mergekit cannot carry out, CheckpointError for a model that
     it cannot read, InputError where it fails otherwise or is killed. Files may be left in `folder`
-    then; a temporary folder for merged adapters, beside it, is always removed.
+    then; a temporary folder for merged adapters, in it, is removed unless this process is killed.
     """
     located = {name: _located(name, folders) for name, folders in models.items()}
     recipe = _relocated(_mapping(recipe_text), located)
     with ExitStack() as until_done:
         adapters = None
         if any(len(folders) > 1 for folders in located.values()):
-            prefix = f"{folder.name}.adapters-"
-            beside = TemporaryDirectory(prefix=prefix, dir=folder.parent)
-            adapters = until_done.enter_context(beside)
+            within = TemporaryDirectory(prefix=".adapters-", dir=folder)
+            adapters = until_done.enter_context(within)
         job = {
             "recipe": recipe,
             "text": recipe_text,

@@ -1,5 +1,6 @@
 """From the names in a recipe to models that can be planned with."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def _not_found(
     """The error with file and line, and with what may have been meant."""
     written, said = resolution.written, str(error)
     folder = Path(written.name).parent
-    if (folder / name).is_dir():
+    if os.path.isdir(folder / name):  # False for a name that no file can have
         said = (f"{name}: no such folder here, but there is one in {folder}, beside the recipe; "
                 "paths begin where the command is called")  # fmt: skip
     return ModelNotFound(

@@ -15,10 +15,11 @@ from weightlens.checkpoint.layout import DTYPE_NAMES, TensorInfo
 from weightlens.checkpoint.remote import RemoteTensors
 from weightlens.checkpoint.shards import plan_shards
 from weightlens.checkpoint.speech import contradiction, differences, speech_of
-from weightlens.errors import RecipeError
+from weightlens.errors import RecipeError, TensorMissing, UnsupportedTensor
 from weightlens.hub import peek
 from weightlens.merge.adapter_plan import check_adapter_recipe
 from weightlens.merge.documents import Documents
+from weightlens.merge.job import Source
 from weightlens.merge.opening import (
     HERE,
     Located,
@@ -82,11 +83,11 @@ def prepare(resolution: Resolution, located: Located, *, engine: Engine | None =
     if reasons:
         _check_mergekit_can(resolution, reasons)
         mergekit_folders(resolution, located)
-    sources = open_sources(resolution, located)
+    sources = _opened(resolution, located, engine)
     plan = None if reasons else make_plan(resolution, sources, words)
     # whoever asks for mergekit wants its rules; and only it knows the tensors of modules
     known = plan is None and engine is None and reasons == words.alignment
-    draft = make_plan(_without_words(resolution), sources) if known else None
+    draft = _draft(resolution, sources) if known else None
     warnings = (
         *resolution.warnings,
         *_token_warnings(plan, located, words),
@@ -111,9 +112,24 @@ def mergekit_folders(resolution: Resolution, located: Located) -> dict[str, str]
     return found
 
 
-def _without_words(resolution: Resolution) -> Resolution:
-    """The same recipe, whatever the vocabularies: with the rows of embeddings that all have."""
-    return replace(resolution, recipe=resolution.recipe.model_copy(update={"embeddings": "common"}))
+def _opened(
+    resolution: Resolution, located: Located, engine: Engine | None
+) -> Mapping[str, Source]:
+    try:
+        return open_sources(resolution, located)
+    except UnsupportedTensor:
+        if engine != "mergekit":
+            raise
+        return {}  # an adapter that PEFT understands, say
+
+
+def _draft(resolution: Resolution, sources: Mapping[str, Source]) -> Plan:
+    """The plan whatever the vocabularies: with the rows of embeddings that all have."""
+    plain = resolution.recipe.model_copy(update={"embeddings": "common"})
+    try:
+        return make_plan(replace(resolution, recipe=plain), sources)
+    except TensorMissing as error:
+        raise TensorMissing(f"{error}; --engine mergekit goes by its own rules") from error
 
 
 def prepare_all(
@@ -226,7 +242,7 @@ def _check_mergekit_can(resolution: Resolution, reasons: tuple[str, ...]) -> Non
 def _token_warnings(plan: Plan | None, located: Located, words: Words) -> list[str]:
     """Of tokens that embeddings have lost the rows of."""
     rows = plan.config.get("vocab_size") if plan is not None else None
-    if plan is None or rows is None:
+    if plan is None or not isinstance(rows, int):  # a list: layer by layer
         return []
     named = words.donor or plan.home.label
     last = max((vocabulary(located.models[named].path) or {}).values(), default=-1)
@@ -252,7 +268,7 @@ def _speech_warnings(
     if not copied:
         merge = merge.without_generation()
     found = [said for name in resolution.sources for said in differences(merge, speeches[name])]
-    if words.donor is not None:
+    if words.donor not in (None, merge.label):
         known = vocabulary(located.models[words.donor].path) or {}
         found += [said] if (said := contradiction(merge, known)) else []
     return found

@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weightlens.checkpoint.locking import FileLock
-from weightlens.checkpoint.output import check_output
+from weightlens.checkpoint.output import PROVENANCE_FILE, check_output
+from weightlens.checkpoint.partial import MARKER
 from weightlens.errors import OutputError
 from weightlens.merge.documents import Documents
 
@@ -24,14 +25,15 @@ def step_folders(documents: Documents, out: Path) -> dict[str, Path]:
 
 @contextmanager
 def held_steps(folders: Mapping[str, Path], out: Path) -> Iterator[None]:
-    """Keeps other runs from the folders, which go on a clean exit.
+    """Keeps other runs from the folders, which go on a clean exit, with what runs before have left
+    of other steps.
 
     Raises OutputError where another run has them.
     """
-    if not folders:
+    home = _home(out)
+    if not folders and not (home / _LOCK).exists():
         yield
         return
-    home = _home(out)
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / _LOCK)
@@ -42,14 +44,19 @@ def held_steps(folders: Mapping[str, Path], out: Path) -> Iterator[None]:
         raise OutputError(f"{out}: another run is filling {home}")
     try:
         yield
-        for folder in folders.values():
+        for folder in filter(_is_result, home.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
-        if not any(folder.exists() for folder in folders.values()):
+        if not any(map(_is_result, home.iterdir())):
             lock.file.unlink(missing_ok=True)
             with suppress(OSError):  # not ours alone
                 home.rmdir()
         lock.release()
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether it is a step's, finished or not."""
+    return any((folder / name).exists() for name in (PROVENANCE_FILE, MARKER))
 
 
 def _home(out: Path) -> Path:
