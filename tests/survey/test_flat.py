@@ -61,7 +61,7 @@ def test_the_command_writes_csv_and_exits_1_above_a_limit(folders: Folders, tmp_
     arguments = ["overlap", str(folders.base), str(folders.full), "--csv", str(target)]
     done = CliRunner().invoke(app, [*arguments, "--fail-above", "row=0.0001"])
     assert done.exit_code == 1
-    assert "check failed: row of" in done.stderr
+    assert "check failed: row_by_energy of" in done.stderr
     assert len(target.read_text().splitlines()) == 15
     done = CliRunner().invoke(app, [*arguments, "--fail-above", "row=1"])
     assert done.exit_code == 0
