@@ -5,7 +5,7 @@ import io
 
 from samples import everything
 
-from weightlens.survey.flat import flat_rows, to_csv
+from weightlens.survey.flat import to_csv
 
 
 def test_part_path_and_step_are_columns_and_curves_are_not() -> None:
@@ -14,4 +14,4 @@ def test_part_path_and_step_are_columns_and_curves_are_not() -> None:
     assert {row["subspace.path"] for row in rows} == {"exact"}
     assert [rows[0]["step"], rows[-1]["step"]] == ["100", "200"]
     assert not [name for name in rows[0] if name.startswith("curve")]
-    assert all(isinstance(v, str | int | float | None) for v in flat_rows(everything())[0].values())
+    assert all(isinstance(v, str | int | float | None) for v in everything().rows()[0].values())

@@ -9,7 +9,7 @@ from checkpoints import Folders
 from typer.testing import CliRunner
 
 from weightlens.errors import CheckFailed, InputError
-from weightlens.survey.flat import flat_rows, to_csv
+from weightlens.survey.flat import to_csv
 from weightlens.survey.limits import check_limits, parse_limit
 from weightlens.survey.overlap import measure_overlap
 from weightlens.survey.result import OverlapReport
@@ -35,7 +35,7 @@ def test_csv_reads_back_as_the_report(report: OverlapReport) -> None:
 
 def test_pandas_holds_the_same_rows(report: OverlapReport) -> None:
     frame = report.to_pandas()
-    rows = flat_rows(report)
+    rows = report.rows()
     assert list(frame.columns) == list(rows[0])
     assert frame["row.z"].tolist() == pytest.approx([r["row.z"] for r in rows])
     by_module = frame.groupby("module")["column.overlap"].mean()

@@ -6,7 +6,6 @@ from checkpoints import Folders
 
 from weightlens.delta import Dense, Factored
 from weightlens.spectral.basis import factorise
-from weightlens.survey.flat import flat_rows
 from weightlens.survey.further import further_metrics
 from weightlens.survey.overlap import measure_overlap
 
@@ -50,4 +49,4 @@ def test_they_reach_report_and_table_when_asked_for(folders: Folders) -> None:
     full, unchanged = report.models
     assert all(m.more["column_at_0.5"] is not None for m in full.matrices)
     assert all(m.more == {} for m in unchanged.matrices)
-    assert "more.amplification" in flat_rows(report)[0]
+    assert "more.amplification" in report.rows()[0]

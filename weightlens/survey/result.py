@@ -3,7 +3,7 @@
 Every number that does not exist (a delta of zeros, a spread of nothing) is None, never NaN.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from weightlens.survey.resumable import Resumable
 
 if TYPE_CHECKING:
     import pandas
+
+Cell = str | int | float | None
 
 
 class BaseSpectrum(Record):
@@ -205,10 +207,33 @@ class OverlapReport(Resumable):
         each = [{matrix.name for matrix in model.matrices} for model in self.models]
         return set.intersection(*each) if each else set()
 
+    def rows(self) -> list[dict[str, Cell]]:
+        """A flat row for every matrix of every model; nested fields are joined by dots.
+
+        Curves are left out: they have many numbers a matrix.
+        """
+        return [
+            {"model": model.model, "kind": model.kind, "step": model.step, **_flat(matrix)}
+            for model in self.models
+            for matrix in model.matrices
+        ]
+
     def to_pandas(self) -> "pandas.DataFrame":
-        """One row a matrix, nested fields joined by dots; needs pandas (not installed with us)."""
+        """One row a matrix, as `rows`; needs pandas (not installed with us)."""
         import pandas
 
-        from weightlens.survey.flat import flat_rows
+        return pandas.DataFrame(self.rows())
 
-        return pandas.DataFrame(flat_rows(self))
+
+def _flat(matrix: MatrixRecord) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    data: dict[str, Any] = matrix.model_dump(exclude={"curve"})
+    m, n = data.pop("shape")
+    for key, value in data.items():
+        if isinstance(value, dict):
+            cells |= {f"{key}.{inner}": v for inner, v in value.items()}
+        else:
+            cells[key] = value
+        if key == "module":
+            cells |= {"m": m, "n": n}
+    return cells
