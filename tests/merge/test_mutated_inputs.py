@@ -84,7 +84,7 @@ transforms: [{strip: {side: column, energy: 0.5, target: chance}}]
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_recipe_with_anything_anywhere_is_read_or_refused(seed: int) -> None:
-    random = Random(seed)
+    random, outcomes = Random(seed), set[bool]()
     texts = [SLICED, *(template(method) for method in [*METHODS, "strip"])]
     for _ in range(40):
         recipe = yaml.safe_load(random.choice(texts))
@@ -92,7 +92,8 @@ def test_a_recipe_with_anything_anywhere_is_read_or_refused(seed: int) -> None:
             mutate(recipe, random)
         text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
         for lenient in (False, True):
-            refused(text, parse_recipe, text, lenient=lenient)
+            outcomes.add(refused(text, parse_recipe, text, lenient=lenient))
+    assert outcomes == {True, False}, "all of one kind: the mutations test nothing"
 
 
 def recipes(folders: Folders) -> list[str]:
@@ -149,7 +150,7 @@ CONFIGS = ("model_type", "architectures", "num_hidden_layers", "vocab_size", "la
 def test_configurations_with_anything_in_them_are_gone_by_or_refused(
     seed: int, folders: Folders
 ) -> None:
-    random, texts = Random(seed), recipes(folders)
+    random, texts, outcomes = Random(seed), recipes(folders), set[bool]()
     changed = {
         folders.adapter / "adapter_config.json": ADAPTERS,
         folders.base / "config.json": CONFIGS,
@@ -164,14 +165,15 @@ def test_configurations_with_anything_in_them_are_gone_by_or_refused(
         for file, values in said.items():
             file.write_text(json.dumps(before[file] | values))
         for text in texts:
-            refused((text, said), plan, text)
+            outcomes.add(refused((text, said), plan, text))
+    assert outcomes == {True, False}, "all of one kind: the mutations test nothing"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_factors_of_any_shape_and_type_are_merged_or_refused(
     seed: int, folders: Folders, tmp_path: Path
 ) -> None:
-    random = Random(seed)
+    random, outcomes = Random(seed), set[bool]()
     # mergekit aligns tokens, in a process that takes seconds
     texts = [text for text in recipes(folders) if "tokenizer_source" not in text]
     weights = folders.adapter / "adapter_model.safetensors"
@@ -188,4 +190,6 @@ def test_factors_of_any_shape_and_type_are_merged_or_refused(
         text = random.choice(texts)
         given = (text, name, made.dtype, shape, fill)
         out = tmp_path / f"out{number}"
-        refused(given, run_merge, parse_recipe(text), out, sync=False, workers=1)
+        attempt = parse_recipe(text), out
+        outcomes.add(refused(given, run_merge, *attempt, sync=False, workers=1))
+    assert outcomes == {True, False}, "all of one kind: the mutations test nothing"
